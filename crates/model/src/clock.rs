@@ -1,10 +1,13 @@
 //! Time as an effect: everything that needs to know what time it is takes a [`Clock`].
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
+
+use crate::code::Fault;
 
 /// A point in wall time, in milliseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -98,6 +101,17 @@ impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (year, month, day, hour, minute, second, millis) = self.civil();
         write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
+    }
+}
+
+impl FromStr for Timestamp {
+    type Err = Fault;
+
+    fn from_str(text: &str) -> Result<Self, Fault> {
+        Self::parse_iso8601(text).ok_or_else(|| {
+            let shown: String = text.chars().take(100).collect();
+            Fault::value(format!("Invalid timestamp '{shown}' (expecting YYYY-MM-DDThh:mm:ssZ)"))
+        })
     }
 }
 

@@ -1,0 +1,11 @@
+//! Structures that many operations share, under their EC2 names. One file, one shape.
+
+pub mod block_device_mapping;
+pub mod filter;
+pub mod tag;
+pub mod tag_specification;
+
+pub use block_device_mapping::{BlockDeviceMapping, BlockDeviceMappingRequest, Ebs, EbsRequest};
+pub use filter::Filter;
+pub use tag::{Tag, TagKey};
+pub use tag_specification::TagSpecification;
