@@ -249,7 +249,7 @@ fn every_one_bit_mutant_of_what_is_covered_is_refused() {
             *tried.entry(request.presigned).or_insert(0) += 1;
         }
     }
-    assert!(tried[&false] > 20_000 && tried[&true] > 20_000, "{tried:?}");
+    assert!(tried[&false] > 20_000 && tried[&true] > 10_000, "{tried:?}");
 }
 
 #[test]
