@@ -1,0 +1,60 @@
+//! `volumes`.
+
+use model::{AccountId, InstanceId, Region, Volume, VolumeId};
+
+use crate::Tx;
+use crate::engine::Value;
+use crate::error::Result;
+use crate::noun::Noun;
+
+impl Noun for Volume {
+    const TABLE: &'static str = "volumes";
+    const KEY: &'static str = "volume_id";
+    const COLUMNS: &'static [&'static str] = &["owner_id", "region", "state", "instance_id", "create_time"];
+
+    fn key(&self) -> &str {
+        self.volume_id.as_str()
+    }
+
+    fn columns(&self) -> Vec<Value> {
+        vec![
+            self.owner_id.as_str().into(),
+            self.availability_zone.region.into(),
+            self.state.as_str().into(),
+            self.attachment.as_ref().map(|attachment| attachment.instance_id.as_str()).into(),
+            self.create_time.into(),
+        ]
+    }
+}
+
+impl Tx {
+    pub async fn volume_insert(&mut self, volume: &Volume) -> Result<()> {
+        self.noun_insert(volume).await
+    }
+
+    pub async fn volume_get(&mut self, id: &VolumeId) -> Result<Option<Volume>> {
+        self.noun_get(id.as_str()).await
+    }
+
+    /// Replaces the whole noun; `NotFound` when there is none.
+    pub async fn volume_update(&mut self, volume: &Volume) -> Result<()> {
+        self.noun_update(volume).await
+    }
+
+    /// False when there was none.
+    pub async fn volume_delete(&mut self, id: &VolumeId) -> Result<bool> {
+        self.noun_delete::<Volume>(id.as_str()).await
+    }
+
+    /// The owner's volumes, oldest first.
+    pub async fn volumes_owned(&mut self, account: &AccountId, region: Region) -> Result<Vec<Volume>> {
+        let condition = "owner_id = $1 AND region = $2 ORDER BY create_time, volume_id";
+        self.nouns_where(condition, &[account.as_str().into(), region.into()]).await
+    }
+
+    /// The volumes whose attachment names the instance, oldest first.
+    pub async fn volumes_of_instance(&mut self, instance: &InstanceId) -> Result<Vec<Volume>> {
+        let condition = "instance_id = $1 ORDER BY create_time, volume_id";
+        self.nouns_where(condition, &[instance.as_str().into()]).await
+    }
+}
