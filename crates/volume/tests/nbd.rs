@@ -1,0 +1,135 @@
+//! The NBD server against clients that other people wrote, where they are installed.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use tokio::net::UnixListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use volume::nbd::{Export, serve};
+use volume::{Base, MemoryBase, Spec, Volume, ZeroBase};
+
+const MIB: usize = 1 << 20;
+
+struct Served {
+    dir: tempfile::TempDir,
+    volume: Volume,
+    shutdown: CancellationToken,
+    server: JoinHandle<()>,
+}
+
+impl Served {
+    async fn start(size_bytes: usize, base: Arc<dyn Base>, read_only: bool) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let spec = Spec { size_bytes: size_bytes as u64, base_root: None, domain: None };
+        Volume::create(&dir.path().join("volume"), &spec).unwrap();
+        let volume = Volume::open(&dir.path().join("volume"), base).await.unwrap();
+        let listener = UnixListener::bind(dir.path().join("sock")).unwrap();
+        let shutdown = CancellationToken::new();
+        let export = Export { name: "disk".to_owned(), read_only };
+        let server = tokio::spawn(serve(volume.clone(), listener, export, shutdown.clone()));
+        Self { dir, volume, shutdown, server }
+    }
+
+    fn uri(&self) -> String {
+        format!("nbd+unix:///disk?socket={}", self.dir.path().join("sock").display())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    async fn stop(self) {
+        self.shutdown.cancel();
+        self.server.await.unwrap();
+        self.volume.close().await.unwrap();
+    }
+}
+
+/// Runs a client; None, said loudly, when it is not installed.
+#[expect(clippy::disallowed_methods, reason = "foreign clients are the point of these tests")]
+async fn run(program: &str, args: &[&str]) -> Option<String> {
+    if !std::env::split_paths(&std::env::var_os("PATH").unwrap()).any(|dir| dir.join(program).exists()) {
+        eprintln!("SKIPPED: {program} is not installed");
+        return None;
+    }
+    let mut command = Command::new(program);
+    command.args(args);
+    let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{program} {args:?}: {text}{errors}");
+    Some(text)
+}
+
+fn noise(len: usize) -> Vec<u8> {
+    let mut state = 1_u64;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 56) as u8
+    };
+    (0..len).map(|_| next()).collect()
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nbdinfo_sees_what_is_offered() {
+    let served = Served::start(64 * MIB, Arc::new(ZeroBase), false).await;
+    if let Some(info) = run("nbdinfo", &[&served.uri()]).await {
+        for line in [
+            "export-size: 67108864",
+            "can_multi_conn: true",
+            "can_flush: true",
+            "can_fua: true",
+            "can_trim: true",
+            "can_zero: true",
+            "can_cache: true",
+            "is_read_only: false",
+            "block_size_minimum: 512",
+            "base:allocation",
+        ] {
+            assert!(info.contains(line), "{line} in {info}");
+        }
+        let list = run("nbdinfo", &["--list", &served.uri()]).await.unwrap();
+        assert!(list.contains("export=\"disk\""), "{list}");
+        let map = run("nbdinfo", &["--map", &served.uri()]).await.unwrap();
+        assert_eq!(map.split_whitespace().collect::<Vec<_>>(), ["0", "67108864", "3", "hole,zero"]);
+    }
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nbdcopy_writes_and_reads_back() {
+    let served = Served::start(8 * MIB, Arc::new(MemoryBase::new(noise(4 * MIB))), false).await;
+    let (sent, fetched) = (served.path("sent"), served.path("fetched"));
+    let mut content = noise(9 * MIB).split_off(MIB);
+    content[3 * MIB..5 * MIB].fill(0);
+    std::fs::write(&sent, &content).unwrap();
+    if run("nbdcopy", &["--flush", text(&sent), &served.uri()]).await.is_some() {
+        run("nbdcopy", &[&served.uri(), text(&fetched)]).await.unwrap();
+        assert!(std::fs::read(&fetched).unwrap() == content, "nbdcopy fetched something else");
+        let mut read = vec![0; content.len()];
+        served.volume.read_at(0, &mut read).await.unwrap();
+        assert!(read == content, "the volume holds something else");
+    }
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_base_shows_through_and_its_end_reads_as_zeros() {
+    let base = noise(MIB + 512);
+    let served = Served::start(2 * MIB, Arc::new(MemoryBase::new(base.clone())), true).await;
+    let fetched = served.path("fetched");
+    if run("nbdcopy", &[&served.uri(), text(&fetched)]).await.is_some() {
+        let mut expected = base;
+        expected.resize(2 * MIB, 0);
+        assert!(std::fs::read(&fetched).unwrap() == expected, "nbdcopy fetched something else");
+        let info = run("nbdinfo", &[&served.uri()]).await.unwrap();
+        assert!(info.contains("is_read_only: true"), "{info}");
+    }
+    served.stop().await;
+}
