@@ -1,0 +1,180 @@
+//! The table of conversations: which task gets which packet of the guest.
+
+use std::collections::HashMap;
+use std::net::SocketAddrV4;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+/// Packets waiting for one conversation. A conversation never waits for its host socket before it
+/// takes packets, so this only fills when the host is out of processor time; TCP's window bounds the
+/// rest.
+const QUEUE_PACKETS: usize = 512;
+
+/// One conversation: the guest's port (or echo identifier) and the far end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct FlowKey {
+    pub(crate) kind: FlowKind,
+    pub(crate) guest_port: u16,
+    pub(crate) remote: SocketAddrV4,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum FlowKind {
+    Tcp,
+    Udp,
+    Echo,
+}
+
+#[derive(Debug)]
+struct Flow {
+    packets: mpsc::Sender<Vec<u8>>,
+    generation: u64,
+    used: Duration,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    flows: HashMap<FlowKey, Flow>,
+    generation: u64,
+}
+
+/// A bounded table of conversations, each with a bounded queue.
+#[derive(Debug)]
+pub(crate) struct Flows {
+    table: Mutex<Table>,
+    limit: usize,
+}
+
+/// The place of a conversation in the table, given up when dropped.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    flows: Arc<Flows>,
+    key: FlowKey,
+    generation: u64,
+}
+
+/// A conversation's end of the table.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    pub(crate) key: FlowKey,
+    pub(crate) packets: mpsc::Receiver<Vec<u8>>,
+    pub(crate) lease: Lease,
+}
+
+/// What became of a packet.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Delivery {
+    Done,
+    QueueFull,
+    NoSuchFlow,
+}
+
+/// What to do when the table is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WhenFull {
+    Refuse,
+    /// The longest unused conversation ends: its receiver sees the end of its queue.
+    EvictOldest,
+}
+
+impl Flows {
+    pub(crate) fn new(limit: usize) -> Arc<Self> {
+        Arc::new(Self { table: Mutex::default(), limit })
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        // No code under the lock can leave the table half changed.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn deliver(&self, key: &FlowKey, now: Duration, packet: &[u8]) -> Delivery {
+        let mut table = self.table();
+        let Some(flow) = table.flows.get_mut(key) else { return Delivery::NoSuchFlow };
+        flow.used = now;
+        match flow.packets.try_reserve() {
+            Ok(slot) => {
+                slot.send(packet.to_vec());
+                Delivery::Done
+            }
+            Err(_) => Delivery::QueueFull,
+        }
+    }
+
+    /// Opens a conversation; None when there is one with that key, or no room.
+    pub(crate) fn open(self: &Arc<Self>, key: FlowKey, now: Duration, when_full: WhenFull) -> Option<Seat> {
+        let mut table = self.table();
+        if table.flows.contains_key(&key) {
+            return None;
+        }
+        if table.flows.len() >= self.limit {
+            if when_full == WhenFull::Refuse {
+                return None;
+            }
+            let oldest = table.flows.iter().min_by_key(|(_, flow)| flow.used).map(|(key, _)| *key);
+            oldest.and_then(|oldest| table.flows.remove(&oldest));
+        }
+        table.generation += 1;
+        let generation = table.generation;
+        let (sender, packets) = mpsc::channel(QUEUE_PACKETS);
+        table.flows.insert(key, Flow { packets: sender, generation, used: now });
+        Some(Seat { key, packets, lease: Lease { flows: Arc::clone(self), key, generation } })
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let mut table = self.flows.table();
+        // After an eviction the key may belong to another conversation.
+        if table.flows.get(&self.key).is_some_and(|flow| flow.generation == self.generation) {
+            table.flows.remove(&self.key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(guest_port: u16) -> FlowKey {
+        FlowKey { kind: FlowKind::Udp, guest_port, remote: "192.0.2.1:53".parse().unwrap() }
+    }
+
+    #[test]
+    fn a_full_table_refuses_or_evicts_the_longest_unused() {
+        let flows = Flows::new(2);
+        let at = Duration::from_secs;
+        let mut first = flows.open(key(1), at(1), WhenFull::Refuse).unwrap();
+        let _second = flows.open(key(2), at(2), WhenFull::Refuse).unwrap();
+        assert!(flows.open(key(1), at(3), WhenFull::EvictOldest).is_none());
+        assert!(flows.open(key(3), at(3), WhenFull::Refuse).is_none());
+        assert_eq!(flows.deliver(&key(2), at(4), b"x"), Delivery::Done);
+        let third = flows.open(key(3), at(5), WhenFull::EvictOldest).unwrap();
+        assert!(first.packets.try_recv().is_err());
+        drop(first);
+        assert_eq!(flows.deliver(&key(3), at(6), b"x"), Delivery::Done);
+        drop(third);
+        assert_eq!(flows.deliver(&key(3), at(7), b"x"), Delivery::NoSuchFlow);
+    }
+
+    #[test]
+    fn a_late_lease_leaves_its_successor_alone() {
+        let flows = Flows::new(1);
+        let first = flows.open(key(1), Duration::ZERO, WhenFull::Refuse).unwrap();
+        let second = flows.open(key(1), Duration::ZERO, WhenFull::EvictOldest).unwrap();
+        drop(first);
+        assert_eq!(flows.deliver(&key(1), Duration::ZERO, b"x"), Delivery::Done);
+        drop(second);
+    }
+
+    #[test]
+    fn a_full_queue_drops() {
+        let flows = Flows::new(1);
+        let _seat = flows.open(key(1), Duration::ZERO, WhenFull::Refuse).unwrap();
+        for _ in 0..QUEUE_PACKETS {
+            assert_eq!(flows.deliver(&key(1), Duration::ZERO, b"x"), Delivery::Done);
+        }
+        assert_eq!(flows.deliver(&key(1), Duration::ZERO, b"x"), Delivery::QueueFull);
+    }
+}

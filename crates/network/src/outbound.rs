@@ -1,0 +1,114 @@
+//! Connections that the guest begins: to the metadata service, DNS over TCP, or through the host.
+
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use smoltcp::wire::{Icmpv4DstUnreachable, Ipv4Packet};
+use tokio::io::duplex;
+use tokio::net::TcpStream;
+
+use crate::config::Destination;
+use crate::flows::{FlowKey, Seat, WhenFull};
+use crate::metadata::{HopLimit, MetadataStream};
+use crate::port::Shared;
+use crate::rules::Protocol;
+use crate::switch::Unwanted;
+use crate::tcp::{Conversation, Opening, Peer};
+use crate::{dns, frame};
+
+/// Longer than guests wait themselves would only keep dead conversations in the table.
+const CONNECT_TIMEOUT: Duration = Duration::from_mins(1);
+const SERVICE_PIPE_BYTES: usize = 64 * 1024;
+
+/// Handles a connection request that belongs to no conversation yet.
+pub(crate) fn begin(shared: &Arc<Shared>, key: FlowKey, syn: &[u8]) -> Result<(), Unwanted> {
+    match shared.destination(Protocol::Tcp, key.remote) {
+        Destination::Blocked => return Err(Unwanted::ByRule),
+        Destination::Forbidden => refuse(shared, syn),
+        Destination::Metadata => {
+            // A slot first: without one, nobody would answer.
+            let Ok(slot) = shared.metadata.clone().try_reserve_owned() else {
+                refuse(shared, syn);
+                return Err(Unwanted::ByLimit);
+            };
+            let (seat, hop_limit) = (seat(shared, key)?, HopLimit::new());
+            let (ours, theirs) = duplex(SERVICE_PIPE_BYTES);
+            drop(slot.send(MetadataStream::new(theirs, hop_limit.clone())));
+            converse(shared, seat, Peer::Service(ours), hop_limit, syn.to_vec());
+        }
+        Destination::Dns => {
+            let seat = seat(shared, key)?;
+            let (ours, theirs) = duplex(SERVICE_PIPE_BYTES);
+            shared.spawn(dns::serve_stream(Arc::clone(shared), theirs));
+            converse(shared, seat, Peer::Service(ours), HopLimit::new(), syn.to_vec());
+        }
+        Destination::Host(to) => {
+            let seat = seat(shared, key)?;
+            shared.spawn(through_host(Arc::clone(shared), seat, to, syn.to_vec()));
+        }
+    }
+    Ok(())
+}
+
+fn seat(shared: &Shared, key: FlowKey) -> Result<Seat, Unwanted> {
+    shared.tcp.open(key, shared.monotonic(), WhenFull::Refuse).ok_or(Unwanted::ByLimit)
+}
+
+fn converse(shared: &Shared, seat: Seat, peer: Peer, hop_limit: HopLimit, syn: Vec<u8>) {
+    shared.spawn(Conversation::new(shared, seat, peer, hop_limit, Opening::Guest { syn }));
+}
+
+/// Answers the guest only once the far end did, so that a refusal there is one here.
+async fn through_host(shared: Arc<Shared>, mut seat: Seat, to: SocketAddr, syn: Vec<u8>) {
+    let stream = match tokio::time::timeout(CONNECT_TIMEOUT, connect(to)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return explain(&shared, &error, &syn),
+        Err(_) => return,
+    };
+    // The guest may have repeated its request meanwhile.
+    while seat.packets.try_recv().is_ok() {}
+    Conversation::new(&shared, seat, Peer::Host(stream), HopLimit::new(), Opening::Guest { syn }).await;
+}
+
+async fn connect(to: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(to).await?;
+    // A connection to an unused port of this host can end up connected to itself.
+    if stream.local_addr()? == to && matches!(to.ip(), IpAddr::V4(ip) if ip.is_loopback()) {
+        return Err(ErrorKind::ConnectionRefused.into());
+    }
+    tune(&stream);
+    Ok(stream)
+}
+
+/// Small writes go out at once, and a far end that vanished is noticed.
+pub(crate) fn tune(stream: &TcpStream) {
+    let tuned =
+        stream.set_nodelay(true).and_then(|()| Ok(rustix::net::sockopt::set_socket_keepalive(stream, true)?));
+    if let Err(error) = tuned {
+        tracing::debug!(%error, "a connection keeps its default options");
+    }
+}
+
+fn refuse(shared: &Shared, syn: &[u8]) {
+    if let Ok(packet) = Ipv4Packet::new_checked(syn) {
+        shared.send(frame::reset(shared.guest(), &packet));
+    }
+}
+
+/// Failures of a connection that a router reports; any other is a refusal.
+const REPORTED: [(ErrorKind, Icmpv4DstUnreachable); 3] = [
+    (ErrorKind::HostUnreachable, Icmpv4DstUnreachable::HostUnreachable),
+    (ErrorKind::NetworkUnreachable, Icmpv4DstUnreachable::NetUnreachable),
+    (ErrorKind::PermissionDenied, Icmpv4DstUnreachable::CommProhibited),
+];
+
+fn explain(shared: &Shared, error: &io::Error, syn: &[u8]) {
+    let Some((_, reason)) = REPORTED.iter().find(|(kind, _)| *kind == error.kind()) else {
+        return refuse(shared, syn);
+    };
+    if let Ok(packet) = Ipv4Packet::new_checked(syn) {
+        shared.send(frame::unreachable(shared.guest(), shared.config.gateway, &packet, *reason));
+    }
+}

@@ -1,0 +1,510 @@
+//! One TCP conversation with the guest, joined to a stream of the host.
+//!
+//! Each conversation is its own tiny TCP/IP stack with a single socket, in its own task: nothing is
+//! shared but the table of flows and the queue to the guest, cost does not grow with the number of
+//! conversations, and each has its own hop limit. Both directions push back: the receive window
+//! closes while the host does not take bytes, and the host is not read while the guest's window, or
+//! the queue to the guest, is full.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddrV4;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use model::Clock;
+use model::id_gen::random_bytes;
+use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
+use smoltcp::phy::{Checksum, ChecksumCapabilities, Device, DeviceCapabilities, Medium, RxToken, TxToken};
+use smoltcp::socket::tcp::{Socket, SocketBuffer, State};
+use smoltcp::time::Instant;
+use smoltcp::wire::{EthernetAddress, HardwareAddress, IpAddress, IpCidr};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc::error::SendError;
+use tokio::sync::mpsc::{self, OwnedPermit, Permit};
+
+use crate::flows::Seat;
+use crate::frame::Frame;
+use crate::metadata::HopLimit;
+use crate::port::Shared;
+
+/// Each way and conversation. The memory is touched only as far as a conversation fills it.
+const BUFFER_BYTES: usize = 256 * 1024;
+/// How long a guest may leave a connection request without an answer.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a guest may leave bytes or probes unacknowledged. Long: a machine may be paused.
+const SILENCE_TIMEOUT: Duration = Duration::from_mins(10);
+const KEEP_ALIVE: Duration = Duration::from_mins(1);
+/// Turns of one poll before other tasks get theirs.
+const TURNS_MAX: usize = 32;
+
+/// What the guest's bytes are joined to.
+#[derive(Debug)]
+pub(crate) enum Peer {
+    Host(TcpStream),
+    Service(DuplexStream),
+}
+
+impl Peer {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Host(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Service(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Host(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Service(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Host(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Service(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+
+    /// Makes the coming drop a reset instead of an orderly end, where the stream can tell.
+    pub(crate) fn abort(&self) {
+        if let Self::Host(stream) = self
+            && let Err(error) = rustix::net::sockopt::set_socket_linger(stream, Some(Duration::ZERO))
+        {
+            tracing::debug!(%error, "a connection ends without a reset");
+        }
+    }
+}
+
+/// Who began it.
+#[derive(Debug)]
+pub(crate) enum Opening {
+    /// The guest, with this packet.
+    Guest { syn: Vec<u8> },
+    /// The host.
+    Host,
+}
+
+/// How a conversation ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Both sides finished, or one reset an established connection.
+    Over,
+    /// The guest refused or never answered the host's connection.
+    NotEstablished,
+}
+
+/// Runs until both sides are finished or one is reset.
+pub(crate) struct Conversation {
+    stack: Stack,
+    packets: mpsc::Receiver<Vec<u8>>,
+    peer: Peer,
+    hop_limit: HopLimit,
+    clock: Arc<dyn Clock>,
+    established: bool,
+    /// The peer has no more bytes.
+    peer_ended: bool,
+    /// The guest has no more bytes.
+    guest_ended: bool,
+    /// The peer was told so.
+    peer_shut: bool,
+    broken: bool,
+    alarm: Option<Alarm>,
+    room: Option<Room>,
+    _lease: crate::flows::Lease,
+}
+
+struct Alarm {
+    at: Instant,
+    sleep: Pin<Box<tokio::time::Sleep>>,
+}
+
+/// Waiting for room in the queue to the guest.
+type Room = Pin<Box<dyn Future<Output = Result<OwnedPermit<Frame>, SendError<()>>> + Send>>;
+
+impl Conversation {
+    pub(crate) fn new(
+        shared: &Shared,
+        seat: Seat,
+        peer: Peer,
+        hop_limit: HopLimit,
+        opening: Opening,
+    ) -> Self {
+        let clock = Arc::clone(&shared.clock);
+        let guest = SocketAddrV4::new(shared.config.private_ip, seat.key.guest_port);
+        let mut stack = Stack::new(shared, seat.key.remote, now(clock.as_ref()));
+        match opening {
+            Opening::Guest { syn } => stack.listen(seat.key.remote, syn),
+            Opening::Host => stack.connect(seat.key.remote, guest),
+        }
+        Self {
+            stack,
+            packets: seat.packets,
+            peer,
+            hop_limit,
+            clock,
+            established: false,
+            peer_ended: false,
+            guest_ended: false,
+            peer_shut: false,
+            broken: false,
+            alarm: None,
+            room: None,
+            _lease: seat.lease,
+        }
+    }
+
+    fn take_packets(&mut self, cx: &mut Context<'_>) {
+        while let Poll::Ready(packet) = self.packets.poll_recv(cx) {
+            match packet {
+                Some(packet) => self.stack.device.from_guest.push_back(packet),
+                None => return self.break_off(),
+            }
+        }
+    }
+
+    /// Lets the stack handle what came and send what it may.
+    fn exchange(&mut self) {
+        let hop_limit = self.hop_limit.get();
+        self.stack.socket().set_hop_limit(Some(hop_limit));
+        self.stack.poll(now(self.clock.as_ref()));
+        match self.stack.socket().state() {
+            State::Closed | State::Listen | State::SynSent | State::SynReceived => {}
+            State::Established | State::FinWait1 | State::FinWait2 => self.mark_established(),
+            State::CloseWait | State::Closing | State::LastAck | State::TimeWait => {
+                self.mark_established();
+                self.guest_ended = true;
+            }
+        }
+    }
+
+    fn mark_established(&mut self) {
+        if !self.established {
+            self.established = true;
+            self.stack.socket().set_timeout(Some(SILENCE_TIMEOUT.into()));
+            self.stack.socket().set_keep_alive(Some(KEEP_ALIVE.into()));
+        }
+    }
+
+    /// Moves bytes between the socket and the peer; true when something changed.
+    fn pump(&mut self, cx: &mut Context<'_>) -> bool {
+        let to_guest = self.pump_to_guest(cx);
+        let to_peer = self.pump_to_peer(cx);
+        to_guest || to_peer
+    }
+
+    fn pump_to_guest(&mut self, cx: &mut Context<'_>) -> bool {
+        let Self { stack, peer, .. } = self;
+        let socket = stack.socket();
+        if self.peer_ended || !socket.can_send() {
+            return false;
+        }
+        let read = socket.send(|space| {
+            let mut buf = ReadBuf::new(space);
+            let outcome = peer.poll_read(cx, &mut buf);
+            let len = buf.filled().len();
+            (len, outcome.map_ok(|()| len))
+        });
+        match read {
+            Ok(Poll::Pending) => return false,
+            Ok(Poll::Ready(Ok(0))) => {
+                self.peer_ended = true;
+                self.stack.socket().close();
+            }
+            Ok(Poll::Ready(Ok(_))) => {}
+            Ok(Poll::Ready(Err(_))) | Err(_) => self.break_off(),
+        }
+        true
+    }
+
+    fn pump_to_peer(&mut self, cx: &mut Context<'_>) -> bool {
+        let Self { stack, peer, .. } = self;
+        let socket = stack.socket();
+        if socket.can_recv() {
+            let written = socket.recv(|bytes| match peer.poll_write(cx, bytes) {
+                Poll::Ready(Ok(len)) => (len, Poll::Ready(Ok(len))),
+                Poll::Ready(Err(error)) => (0, Poll::Ready(Err(error))),
+                Poll::Pending => (0, Poll::Pending),
+            });
+            return match written {
+                Ok(Poll::Pending) => false,
+                Ok(Poll::Ready(Ok(len))) if len > 0 => true,
+                Ok(Poll::Ready(_)) | Err(_) => {
+                    self.break_off();
+                    true
+                }
+            };
+        }
+        if self.guest_ended && !self.peer_shut {
+            // A peer that is already gone has nothing left to be told.
+            self.peer_shut = peer.poll_shutdown(cx).is_ready();
+            return self.peer_shut;
+        }
+        false
+    }
+
+    fn break_off(&mut self) {
+        if !self.broken {
+            self.broken = true;
+            self.stack.socket().abort();
+        }
+    }
+
+    /// Whether nothing is left to do: finished in order, or reset by either side and flushed.
+    fn is_over(&mut self) -> bool {
+        let socket = self.stack.socket();
+        match socket.state() {
+            // The far end is forgotten once the last segment (a reset, where one is due) is out.
+            State::Closed if socket.remote_endpoint().is_some() => false,
+            State::Closed => self.peer_shut || self.broken || !self.guest_ended || !self.peer_ended,
+            // Every frame of the final exchange has been queued: the link loses none, so there is
+            // no reason to linger.
+            State::TimeWait => self.peer_shut && !self.stack.device.blocked,
+            State::Listen
+            | State::SynSent
+            | State::SynReceived
+            | State::Established
+            | State::FinWait1
+            | State::FinWait2
+            | State::CloseWait
+            | State::Closing
+            | State::LastAck => false,
+        }
+    }
+
+    fn finish(&mut self) -> End {
+        if !(self.guest_ended && self.peer_ended) || self.broken {
+            self.peer.abort();
+        }
+        if self.established { End::Over } else { End::NotEstablished }
+    }
+
+    /// True when room in the queue to the guest came free after there was none.
+    fn found_room(&mut self, cx: &mut Context<'_>) -> bool {
+        if !self.stack.device.blocked {
+            self.room = None;
+            return false;
+        }
+        let queue = &self.stack.device.to_guest;
+        let room = self.room.get_or_insert_with(|| Box::pin(queue.clone().reserve_owned()));
+        let Poll::Ready(outcome) = room.as_mut().poll(cx) else { return false };
+        self.room = None;
+        match outcome {
+            Ok(permit) => {
+                self.stack.device.permit = Some(permit);
+                self.stack.device.blocked = false;
+            }
+            Err(_) => self.break_off(),
+        }
+        true
+    }
+
+    /// True when the stack has something to do by the clock: retransmit, probe, give up.
+    fn alarm_rings(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.stack.device.blocked {
+            return false;
+        }
+        let now = now(self.clock.as_ref());
+        let Some(at) = self.stack.poll_at(now) else {
+            self.alarm = None;
+            return false;
+        };
+        if at <= now {
+            return true;
+        }
+        // An alarm that rings early is harmless; setting one for every packet is not.
+        if self.alarm.as_ref().is_none_or(|alarm| alarm.at > at) {
+            let sleep = Box::pin(tokio::time::sleep((at - now).into()));
+            self.alarm = Some(Alarm { at, sleep });
+        }
+        let rings = self.alarm.as_mut().is_some_and(|alarm| alarm.sleep.as_mut().poll(cx).is_ready());
+        if rings {
+            self.alarm = None;
+        }
+        rings
+    }
+}
+
+impl Future for Conversation {
+    type Output = End;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End> {
+        let this = &mut *self;
+        for _ in 0..TURNS_MAX {
+            this.take_packets(cx);
+            this.exchange();
+            let moved = this.pump(cx);
+            if this.is_over() {
+                return Poll::Ready(this.finish());
+            }
+            if !moved && !this.found_room(cx) && !this.alarm_rings(cx) {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+fn now(clock: &dyn Clock) -> Instant {
+    Instant::from_micros(i64::try_from(clock.monotonic().as_micros()).unwrap_or(i64::MAX))
+}
+
+/// One socket, one address, and the queues of packets.
+struct Stack {
+    interface: Interface,
+    sockets: SocketSet<'static>,
+    socket: SocketHandle,
+    device: Queues,
+}
+
+impl Stack {
+    fn new(shared: &Shared, remote: SocketAddrV4, now: Instant) -> Self {
+        let mut device = Queues {
+            from_guest: VecDeque::new(),
+            to_guest: shared.to_guest.clone(),
+            permit: None,
+            blocked: false,
+            guest: EthernetAddress(shared.config.mac),
+            mtu: shared.config.mtu(),
+        };
+        let mut config = Config::new(HardwareAddress::Ip);
+        config.random_seed = u64::from_le_bytes(random_bytes(shared.ids.as_ref()));
+        let mut interface = Interface::new(config, &mut device, now);
+        let own = IpAddress::Ipv4(*remote.ip());
+        interface.update_ip_addrs(|addresses| {
+            addresses.push(IpCidr::new(own, 32)).expect("a new interface has room for an address");
+        });
+        let routed = interface.routes_mut().add_default_ipv4_route(*remote.ip());
+        routed.expect("a new interface has room for a route");
+        let buffer = || SocketBuffer::new(vec![0; BUFFER_BYTES]);
+        let mut socket = Socket::new(buffer(), buffer());
+        socket.set_nagle_enabled(false);
+        // Packets come in batches and each batch is acknowledged once: a delay would gain nothing.
+        socket.set_ack_delay(None);
+        socket.set_timeout(Some(HANDSHAKE_TIMEOUT.into()));
+        let mut sockets = SocketSet::new(Vec::with_capacity(1));
+        let socket = sockets.add(socket);
+        Self { interface, sockets, socket, device }
+    }
+
+    fn socket(&mut self) -> &mut Socket<'static> {
+        self.sockets.get_mut(self.socket)
+    }
+
+    fn listen(&mut self, own: SocketAddrV4, syn: Vec<u8>) {
+        if let Err(error) = self.socket().listen(own) {
+            tracing::debug!(%error, %own, "a connection request to nowhere");
+        }
+        self.device.from_guest.push_back(syn);
+    }
+
+    fn connect(&mut self, own: SocketAddrV4, guest: SocketAddrV4) {
+        let socket = self.sockets.get_mut::<Socket<'static>>(self.socket);
+        if let Err(error) = socket.connect(self.interface.context(), guest, own) {
+            tracing::debug!(%error, %guest, "a forward to nowhere");
+        }
+    }
+
+    fn poll(&mut self, now: Instant) {
+        self.device.blocked = false;
+        self.interface.poll(now, &mut self.device, &mut self.sockets);
+    }
+
+    fn poll_at(&mut self, now: Instant) -> Option<Instant> {
+        self.interface.poll_at(now, &self.sockets)
+    }
+}
+
+/// The stack's view of the link: packets of the guest waiting, and room in the queue to it.
+struct Queues {
+    from_guest: VecDeque<Vec<u8>>,
+    to_guest: mpsc::Sender<Frame>,
+    permit: Option<OwnedPermit<Frame>>,
+    /// The stack wanted to send and there was no room.
+    blocked: bool,
+    guest: EthernetAddress,
+    mtu: u16,
+}
+
+enum Slot<'a> {
+    Borrowed(Permit<'a, Frame>),
+    Owned(OwnedPermit<Frame>),
+}
+
+struct Outgoing<'a> {
+    slot: Slot<'a>,
+    guest: EthernetAddress,
+}
+
+struct Incoming(Vec<u8>);
+
+impl Queues {
+    fn slot(&mut self) -> Option<Outgoing<'_>> {
+        let guest = self.guest;
+        if let Some(permit) = self.permit.take() {
+            return Some(Outgoing { slot: Slot::Owned(permit), guest });
+        }
+        let slot = self.to_guest.try_reserve().ok();
+        self.blocked |= slot.is_none();
+        slot.map(|permit| Outgoing { slot: Slot::Borrowed(permit), guest })
+    }
+}
+
+impl Device for Queues {
+    type RxToken<'a> = Incoming;
+    type TxToken<'a> = Outgoing<'a>;
+
+    fn receive(&mut self, _: Instant) -> Option<(Incoming, Outgoing<'_>)> {
+        let packet = self.from_guest.pop_front()?;
+        if self.permit.is_none() {
+            // A packet may want an answer: it waits until there is room for one.
+            let Ok(permit) = self.to_guest.clone().try_reserve_owned() else {
+                self.from_guest.push_front(packet);
+                self.blocked = true;
+                return None;
+            };
+            self.permit = Some(permit);
+        }
+        self.slot().map(|slot| (Incoming(packet), slot))
+    }
+
+    fn transmit(&mut self, _: Instant) -> Option<Outgoing<'_>> {
+        self.slot()
+    }
+
+    fn capabilities(&self) -> DeviceCapabilities {
+        let mut capabilities = DeviceCapabilities::default();
+        capabilities.medium = Medium::Ip;
+        capabilities.max_transmission_unit = usize::from(self.mtu);
+        // Bytes come over a local stream, which does not flip bits.
+        let mut checksum = ChecksumCapabilities::default();
+        checksum.ipv4 = Checksum::Tx;
+        checksum.tcp = Checksum::Tx;
+        capabilities.checksum = checksum;
+        capabilities
+    }
+}
+
+impl RxToken for Incoming {
+    fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
+        f(&self.0)
+    }
+}
+
+impl TxToken for Outgoing<'_> {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
+        let mut result = None;
+        let frame = Frame::ipv4(self.guest, len, |bytes| result = Some(f(bytes)));
+        match self.slot {
+            Slot::Borrowed(permit) => permit.send(frame),
+            Slot::Owned(permit) => drop(permit.send(frame)),
+        }
+        result.expect("a frame is always filled")
+    }
+}
