@@ -57,13 +57,17 @@
 // The derives name this crate by its path, also inside it.
 extern crate self as wire;
 
+pub mod filter;
 pub mod member;
+pub mod page;
 mod percent;
+pub mod protocol;
 pub mod query;
 pub mod shapes;
 pub mod sigv4;
 pub mod xml;
 
+pub use protocol::{Protocol, Service};
 pub use query::{Blob, FromQuery};
 pub use wire_derive::{FromQuery, ToXml};
 pub use xml::ToXml;
