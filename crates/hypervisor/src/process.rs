@@ -42,19 +42,19 @@ impl Exit {
     }
 }
 
-/// A started QEMU. Dropping it kills QEMU.
+/// A QEMU that runs its guest.
 #[derive(Debug)]
-pub struct Process {
+pub struct Started {
+    pub process: Process,
     pub qmp: Qmp,
     pub events: mpsc::Receiver<Event>,
     /// The first serial port: what the guest prints can be read here.
-    pub console: Option<UnixStream>,
-    child: Guarded,
+    pub console: UnixStream,
 }
 
-/// A child with its standard error being collected.
+/// QEMU as a child, with its standard error being collected. Dropping it kills QEMU.
 #[derive(Debug)]
-struct Guarded {
+pub struct Process {
     child: Child,
     tail: Arc<Mutex<Vec<u8>>>,
     collector: JoinHandle<()>,
@@ -65,11 +65,11 @@ impl Qemu {
     ///
     /// QEMU is killed when the calling thread ends, so this must be called on a thread that lives as long
     /// as the machine should: the main thread or a worker of the runtime.
-    pub async fn start(&self, directory: &Path, spec: &Spec, accelerator: Accelerator) -> Result<Process> {
+    pub async fn start(&self, directory: &Path, spec: &Spec, accelerator: Accelerator) -> Result<Started> {
         let args = arguments(spec, accelerator)?;
         let monitor = listen(directory, QMP_SOCKET)?;
         let console = listen(directory, CONSOLE_SOCKET)?;
-        let mut child = Guarded::spawn(self.binary(), directory, &args)?;
+        let mut process = Process::spawn(self.binary(), directory, &args)?;
         let connected = async {
             let (console, _) = console.accept().await?;
             let (monitor, _) = monitor.accept().await?;
@@ -79,7 +79,7 @@ impl Qemu {
             connected = connected => {
                 connected.map_err(|e| Error::caused(Kind::Unavailable, "accept QEMU's sockets", e))?
             }
-            exit = child.wait() => return Err(refused_to_start(&exit?)),
+            exit = process.wait() => return Err(refused_to_start(&exit?)),
             () = tokio::time::sleep(CONNECT_DEADLINE) => {
                 return Err(Error::new(Kind::Unavailable, "QEMU started but did not connect its monitor"));
             }
@@ -91,11 +91,11 @@ impl Qemu {
         let (qmp, events) = tokio::select! {
             negotiated = Qmp::negotiate(monitor) => match negotiated {
                 Ok(negotiated) => negotiated,
-                Err(_) => return Err(refused_to_start(&child.wait().await?)),
+                Err(_) => return Err(refused_to_start(&process.wait().await?)),
             },
-            exit = child.wait() => return Err(refused_to_start(&exit?)),
+            exit = process.wait() => return Err(refused_to_start(&exit?)),
         };
-        Ok(Process { qmp, events, console: Some(console), child })
+        Ok(Started { process, qmp, events, console })
     }
 }
 
@@ -104,22 +104,16 @@ fn refused_to_start(exit: &Exit) -> Error {
 }
 
 impl Process {
+    /// None once it has ended.
     pub fn pid(&self) -> Option<u32> {
-        self.child.child.id()
-    }
-
-    /// Waits for the end; may be called again after it, and dropped and called again before it.
-    pub async fn wait(&mut self) -> Result<Exit> {
-        self.child.wait().await
+        self.child.id()
     }
 
     /// Ends QEMU at once, as pulling the plug does.
     pub fn kill(&mut self) -> Result<()> {
-        self.child.child.start_kill().map_err(|e| Error::caused(Kind::Invalid, "kill QEMU", e))
+        self.child.start_kill().map_err(|e| Error::caused(Kind::Invalid, "kill QEMU", e))
     }
-}
 
-impl Guarded {
     #[expect(clippy::disallowed_methods, reason = "this room starts QEMU")]
     fn spawn(binary: &Path, directory: &Path, args: &[String]) -> Result<Self> {
         let mut command = Command::new(binary);
@@ -140,7 +134,8 @@ impl Guarded {
         Ok(Self { child, tail, collector })
     }
 
-    async fn wait(&mut self) -> Result<Exit> {
+    /// Waits for the end; may be called again after it, and dropped and called again before it.
+    pub async fn wait(&mut self) -> Result<Exit> {
         let status = self.child.wait().await.map_err(|e| Error::caused(Kind::Invalid, "wait for QEMU", e))?;
         // The pipe ends with QEMU; a short while more catches what is still in it.
         let drained = async {

@@ -52,6 +52,15 @@ pub enum RunState {
     Other(String),
 }
 
+/// What QEMU does when the guest powers itself off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnPowerOff {
+    /// Ends, which is how it begins.
+    End,
+    /// Waits for a reset: the guest's way down is the first half of a reboot.
+    AwaitReset,
+}
+
 /// A handle for commands; clones share one connection.
 #[derive(Debug, Clone)]
 pub struct Qmp {
@@ -105,6 +114,14 @@ impl Qmp {
 
     pub async fn resume(&self) -> Result<()> {
         self.execute("cont", Value::Null).await.map(drop)
+    }
+
+    pub async fn on_power_off(&self, then: OnPowerOff) -> Result<()> {
+        let action = match then {
+            OnPowerOff::End => "poweroff",
+            OnPowerOff::AwaitReset => "pause",
+        };
+        self.execute("set-action", json!({"shutdown": action})).await.map(drop)
     }
 
     pub async fn run_state(&self) -> Result<RunState> {

@@ -1,8 +1,8 @@
 //! Real QEMU processes: the probe, a machine's life, and its ends.
 
 use hypervisor::{
-    Accelerator, Disk, DiskModel, Event, Firmware, Identity, Kind, Nic, NicModel, Platform, Process, Qemu,
-    RunState, Spec, accelerator, ec2_uuid,
+    Accelerator, Disk, DiskModel, Event, Firmware, Identity, Kind, Nic, NicModel, Platform, Qemu, RunState,
+    Spec, Started, accelerator, ec2_uuid,
 };
 use tokio::net::UnixListener;
 
@@ -23,7 +23,7 @@ fn bare(platform: Platform, firmware: Firmware) -> Spec {
     }
 }
 
-async fn start(directory: &std::path::Path, spec: &Spec) -> Process {
+async fn start(directory: &std::path::Path, spec: &Spec) -> Started {
     let qemu = Qemu::find(None).await.expect("QEMU is installed");
     qemu.start(directory, spec, Accelerator::Tcg).await.expect("QEMU starts")
 }
@@ -50,26 +50,26 @@ async fn a_machine_pauses_resets_and_quits_in_a_directory_with_a_long_path() {
     let home = tempfile::tempdir().unwrap();
     let directory = home.path().join("d".repeat(200));
     std::fs::create_dir(&directory).unwrap();
-    let mut process = start(&directory, &bare(Platform::Q35, Firmware::Bios)).await;
-    assert_eq!(process.qmp.run_state().await.unwrap(), RunState::Running);
-    process.qmp.pause().await.unwrap();
-    assert_eq!(process.qmp.run_state().await.unwrap(), RunState::Paused);
-    process.qmp.resume().await.unwrap();
-    process.qmp.reset().await.unwrap();
-    while process.events.recv().await != Some(Event::Reset { guest: false }) {}
-    process.qmp.screenshot("screen.ppm").await.unwrap();
+    let mut machine = start(&directory, &bare(Platform::Q35, Firmware::Bios)).await;
+    assert_eq!(machine.qmp.run_state().await.unwrap(), RunState::Running);
+    machine.qmp.pause().await.unwrap();
+    assert_eq!(machine.qmp.run_state().await.unwrap(), RunState::Paused);
+    machine.qmp.resume().await.unwrap();
+    machine.qmp.reset().await.unwrap();
+    while machine.events.recv().await != Some(Event::Reset { guest: false }) {}
+    machine.qmp.screenshot("screen.ppm").await.unwrap();
     assert!(std::fs::read(directory.join("screen.ppm")).unwrap().starts_with(b"P6"));
-    process.qmp.quit().await.unwrap();
-    assert!(process.wait().await.unwrap().is_clean());
-    assert_eq!(process.qmp.run_state().await.unwrap_err().kind, Kind::Unavailable);
+    machine.qmp.quit().await.unwrap();
+    assert!(machine.process.wait().await.unwrap().is_clean());
+    assert_eq!(machine.qmp.run_state().await.unwrap_err().kind, Kind::Unavailable);
 }
 
 #[tokio::test]
 async fn a_killed_qemu_says_which_signal() {
     let home = tempfile::tempdir().unwrap();
-    let mut process = start(home.path(), &bare(Platform::I440fx, Firmware::Bios)).await;
-    process.kill().unwrap();
-    assert_eq!(process.wait().await.unwrap().signal, Some(9));
+    let mut machine = start(home.path(), &bare(Platform::I440fx, Firmware::Bios)).await;
+    machine.process.kill().unwrap();
+    assert_eq!(machine.process.wait().await.unwrap().signal, Some(9));
 }
 
 #[tokio::test]
@@ -80,8 +80,8 @@ async fn uefi_machines_start_from_their_own_variable_store() {
     std::fs::copy(template, &vars).unwrap();
     let mut spec = bare(Platform::Q35, Firmware::Uefi { code, vars });
     spec.memory_mib = 128;
-    let process = start(home.path(), &spec).await;
-    assert_eq!(process.qmp.run_state().await.unwrap(), RunState::Running);
+    let machine = start(home.path(), &spec).await;
+    assert_eq!(machine.qmp.run_state().await.unwrap(), RunState::Running);
 }
 
 #[tokio::test]
@@ -103,8 +103,8 @@ async fn both_network_cards_connect_to_their_socket() {
         let network = UnixListener::bind(home.path().join("net.sock")).unwrap();
         let mut spec = bare(platform, Firmware::Bios);
         spec.nic = Some(Nic { socket: "net.sock".to_owned(), mac: [2, 0, 0, 0, 0, 1], model });
-        let process = start(home.path(), &spec).await;
+        let machine = start(home.path(), &spec).await;
         network.accept().await.unwrap();
-        assert_eq!(process.qmp.run_state().await.unwrap(), RunState::Running);
+        assert_eq!(machine.qmp.run_state().await.unwrap(), RunState::Running);
     }
 }
