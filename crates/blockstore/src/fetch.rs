@@ -1,0 +1,129 @@
+//! From names to decoded things: every read of a domain's objects, cached and checked.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use object_store::path::Path;
+
+use crate::domain::DomainInner;
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::node::{Leaf, Node, NodePack, NodeRef, PackRef};
+use crate::format::pack::{Directory, PackTable};
+use crate::format::trailer::TRAILER_BYTES_U64;
+use crate::format::{NodePackId, PackId};
+use crate::objects::sharded;
+
+/// Enough for the directory of nearly every pack of 16 MiB in one request.
+const DIRECTORY_GUESS_BYTES: u64 = 384 << 10;
+
+impl DomainInner {
+    pub(crate) fn pack_path(&self, id: PackId) -> Path {
+        sharded("pack", &self.keys.domain, &id.0)
+    }
+
+    pub(crate) fn node_pack_path(&self, id: NodePackId) -> Path {
+        sharded("node", &self.keys.domain, &id.0)
+    }
+
+    /// `NotFound` where there is none; a caller that found the name in a stored object turns
+    /// that into `Corrupt`.
+    pub(crate) async fn node_pack(&self, id: NodePackId) -> Result<Arc<NodePack>> {
+        let key = (self.keys.fingerprint, id);
+        let fetch = async {
+            let limit = crate::format::node::NODE_PACK_BYTES_MAX;
+            let bytes = self.store.objects.get(&self.node_pack_path(id), limit).await?;
+            Ok(Arc::new(NodePack::parse(&self.keys, id, bytes)?))
+        };
+        self.store.caches.node_packs.get_or_fetch(&key, fetch).await
+    }
+
+    async fn node(&self, reference: NodeRef, level: u8) -> Result<Node> {
+        let key = (self.keys.fingerprint, reference);
+        let fetch = async {
+            let pack = self.node_pack(reference.pack).await.map_err(Error::missing_is_corrupt)?;
+            pack.node(&self.keys, reference.number, level)
+        };
+        self.store.caches.nodes.get_or_fetch(&key, fetch).await
+    }
+
+    pub(crate) async fn leaf(&self, reference: NodeRef) -> Result<Arc<Leaf>> {
+        match self.node(reference, 0).await? {
+            Node::Leaf(leaf) => Ok(leaf),
+            Node::Inner(_) => Err(Error::corrupt("read leaf: it is an inner node")),
+        }
+    }
+
+    /// The children of an inner node.
+    pub(crate) async fn children(&self, reference: NodeRef, level: u8) -> Result<Arc<Vec<(u8, NodeRef)>>> {
+        match self.node(reference, level).await? {
+            Node::Inner(children) => Ok(children),
+            Node::Leaf(_) => Err(Error::corrupt("read inner node: it is a leaf")),
+        }
+    }
+
+    /// The frame table of a pack: from the node pack that repeats it, or from the pack itself.
+    pub(crate) async fn table(&self, pack: &PackRef) -> Result<Arc<PackTable>> {
+        let key = (self.keys.fingerprint, pack.id);
+        let fetch = async {
+            // Only a hint: a node pack that no tree needs any more may be gone.
+            if let Some(node_pack) = pack.table_in {
+                match self.node_pack(node_pack).await {
+                    Ok(node_pack) => {
+                        if let Some(table) = node_pack.table(pack.id) {
+                            return Ok(Arc::clone(table));
+                        }
+                    }
+                    Err(e) if e.kind() == ErrorKind::NotFound => {}
+                    Err(e) => return Err(e),
+                }
+            }
+            Ok(Arc::clone(&self.directory(pack.id).await?.table))
+        };
+        self.store.caches.tables.get_or_fetch(&key, fetch).await
+    }
+
+    /// Frame table and block ids of a pack.
+    pub(crate) async fn directory(&self, id: PackId) -> Result<Arc<Directory>> {
+        let key = (self.keys.fingerprint, id);
+        let fetch =
+            async { Ok(Arc::new(self.fetch_directory(id).await.map_err(Error::missing_is_corrupt)?)) };
+        self.store.caches.directories.get_or_fetch(&key, fetch).await
+    }
+
+    async fn fetch_directory(&self, id: PackId) -> Result<Directory> {
+        let path = self.pack_path(id);
+        let (tail, size) = self.store.objects.get_tail(&path, DIRECTORY_GUESS_BYTES).await?;
+        let trailer =
+            tail.last_chunk().ok_or_else(|| Error::corrupt(format!("read {path}: it has no trailer")))?;
+        let len = Directory::tail_bytes(trailer, size)?;
+        debug_assert!(len >= TRAILER_BYTES_U64, "a directory ends in its trailer");
+        let start = usize::try_from(len).ok().and_then(|len| tail.len().checked_sub(len));
+        match start {
+            Some(start) => Directory::parse(&self.keys, id, tail.get(start..).unwrap_or_default(), size),
+            None => {
+                let tail = self.store.objects.get_range(&path, size - len..size).await?;
+                Directory::parse(&self.keys, id, &tail, size)
+            }
+        }
+    }
+
+    /// The decoded blocks of a frame.
+    pub(crate) async fn frame(&self, table: &PackTable, number: u32) -> Result<Bytes> {
+        let key = (self.keys.fingerprint, table.id, number);
+        if let Some(blocks) = self.store.caches.frames.get(&key) {
+            return Ok(blocks);
+        }
+        let fetch = async {
+            let sealed = self.sealed_frame(table, number).await?;
+            Ok(Bytes::from(table.open_frame(number, sealed.into())?))
+        };
+        self.store.caches.frames.get_or_fetch(&key, fetch).await
+    }
+
+    pub(crate) async fn sealed_frame(&self, table: &PackTable, number: u32) -> Result<Bytes> {
+        let frame = table.frame(number)?;
+        let path = self.pack_path(table.id);
+        let got = self.store.objects.get_range(&path, frame.offset..frame.end()).await;
+        got.map_err(Error::missing_is_corrupt)
+    }
+}

@@ -1,0 +1,141 @@
+//! Bytes on disk, version 1. The layouts and their reasons are in docs/formats/.
+//!
+//! Pure: no IO, no clock. Everything here either builds bytes or checks and reads them.
+
+pub(crate) mod cursor;
+pub(crate) mod node;
+pub(crate) mod pack;
+pub(crate) mod seal;
+pub(crate) mod snapshot;
+pub(crate) mod store;
+pub(crate) mod trailer;
+
+use std::cell::RefCell;
+use std::fmt;
+
+use crate::error::{Error, Result};
+
+/// The version that this code writes and the newest that it reads.
+pub(crate) const VERSION: u16 = 1;
+
+pub(crate) const BLOCK_BYTES: usize = 4096;
+pub(crate) const BLOCK_BYTES_U64: u64 = 4096;
+pub(crate) const BLOCK_LOG2: u8 = 12;
+/// Blocks of a leaf: 4 MiB of addresses.
+pub(crate) const LEAF_BLOCKS: usize = 1024;
+pub(crate) const LEAF_BYTES: u64 = 4 << 20;
+pub(crate) const LEAF_LOG2: u8 = 10;
+/// Children of an inner node, as a power of two.
+pub(crate) const FANOUT_LOG2: u32 = 8;
+/// Blocks of a frame that this code writes: 128 KiB.
+pub(crate) const FRAME_SLOTS: usize = 32;
+pub(crate) const FRAME_SLOTS_LOG2: u8 = 5;
+/// Blocks of the largest frame that this code reads: 1 MiB.
+pub(crate) const FRAME_SLOTS_LOG2_MAX: u8 = 8;
+/// Level of the highest node: three inner levels over the leaves span 64 TiB.
+pub(crate) const HEIGHT_MAX: u8 = 3;
+/// The largest volume.
+pub(crate) const SIZE_BYTES_MAX: u64 = 64 << 40;
+
+const ZSTD_LEVEL: i32 = 3;
+
+/// A BLAKE3-256 value.
+pub(crate) type Hash = [u8; 32];
+
+macro_rules! hash_type {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub(crate) struct $name(pub(crate) Hash);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&hex::encode(self.0))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self)
+            }
+        }
+    };
+}
+
+hash_type!(
+    /// Keyed hash of a block's plaintext.
+    BlockId
+);
+hash_type!(
+    /// Name of a data pack: commits to its frame table and through it to every block id.
+    PackId
+);
+hash_type!(
+    /// Name of a node pack: commits to its directory and through it to every node.
+    NodePackId
+);
+
+impl BlockId {
+    /// The part that the dedup index keeps.
+    pub(crate) const fn prefix(&self) -> u64 {
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+    }
+}
+
+/// How the bytes inside a seal were encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Encoding {
+    Raw,
+    Zstd,
+}
+
+impl Encoding {
+    pub(crate) const fn bit(self) -> u8 {
+        match self {
+            Self::Raw => 0,
+            Self::Zstd => 1,
+        }
+    }
+
+    pub(crate) const fn from_bit(bit: bool) -> Self {
+        if bit { Self::Zstd } else { Self::Raw }
+    }
+}
+
+thread_local! {
+    // A context is about a mebibyte: made once a thread, not once a frame.
+    static COMPRESSOR: RefCell<Option<zstd::bulk::Compressor<'static>>> = const { RefCell::new(None) };
+    static DECOMPRESSOR: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
+/// Compresses `plain`, or keeps it raw where that gains less than 1/16.
+pub(crate) fn compress(plain: Vec<u8>) -> (Encoding, Vec<u8>) {
+    let compressed = COMPRESSOR.with_borrow_mut(|slot| {
+        let compressor = match slot {
+            Some(compressor) => compressor,
+            None => slot.insert(zstd::bulk::Compressor::new(ZSTD_LEVEL).ok()?),
+        };
+        compressor.compress(&plain).ok()
+    });
+    match compressed {
+        Some(small) if small.len() + plain.len() / 16 <= plain.len() => (Encoding::Zstd, small),
+        _ => (Encoding::Raw, plain),
+    }
+}
+
+/// Undoes [`compress`]; never yields more than `len_max` bytes.
+pub(crate) fn decompress(encoding: Encoding, stored: Vec<u8>, len_max: usize) -> Result<Vec<u8>> {
+    match encoding {
+        Encoding::Raw if stored.len() <= len_max => Ok(stored),
+        Encoding::Raw => Err(Error::corrupt("read raw bytes above their limit")),
+        Encoding::Zstd => DECOMPRESSOR.with_borrow_mut(|slot| {
+            let failed = |e: std::io::Error| Error::corrupt("decompress").with_source(e);
+            let decompressor = match slot {
+                Some(decompressor) => decompressor,
+                None => slot.insert(zstd::bulk::Decompressor::new().map_err(failed)?),
+            };
+            decompressor.decompress(&stored, len_max).map_err(failed)
+        }),
+    }
+}

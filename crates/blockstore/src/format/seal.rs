@@ -1,0 +1,86 @@
+//! AES-256-GCM over the sections of one object.
+//!
+//! Invariant: a key seals one object only, because it comes from the object's random salt, and
+//! a nonce is the section's kind and number inside it. So no nonce repeats, without any counter
+//! that must survive a crash.
+
+use std::fmt;
+
+use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+
+use crate::error::{Error, Result};
+
+/// Bytes that a seal adds.
+pub(crate) const TAG_BYTES: usize = 16;
+
+/// The parts of an object that are sealed one by one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Section {
+    Frame = 0,
+    BlockIds = 1,
+    FrameTable = 2,
+    Node = 3,
+    NodeDirectory = 4,
+    Snapshot = 5,
+}
+
+/// Seals and opens the sections of one object.
+pub(crate) struct Seal {
+    key: LessSafeKey,
+    domain: String,
+}
+
+impl Seal {
+    pub(crate) fn new(key: &[u8; 32], domain: &str) -> Self {
+        let key = UnboundKey::new(&AES_256_GCM, key).expect("32 bytes are the key length of AES-256");
+        Self { key: LessSafeKey::new(key), domain: domain.to_owned() }
+    }
+
+    /// `detail` is authenticated too: it is what a table beside the section says of it.
+    pub(crate) fn seal(&self, section: Section, number: u32, detail: &[u8], mut bytes: Vec<u8>) -> Vec<u8> {
+        self.key
+            .seal_in_place_append_tag(nonce(section, number), Aad::from(self.aad(detail)), &mut bytes)
+            .expect("a section is far below the length limit of AES-GCM");
+        bytes
+    }
+
+    pub(crate) fn open(
+        &self,
+        section: Section,
+        number: u32,
+        detail: &[u8],
+        mut bytes: Vec<u8>,
+    ) -> Result<Vec<u8>> {
+        let len = self
+            .key
+            .open_in_place(nonce(section, number), Aad::from(self.aad(detail)), &mut bytes)
+            .map_err(|_| Error::corrupt(format!("open sealed {section:?} {number}")))?
+            .len();
+        bytes.truncate(len);
+        Ok(bytes)
+    }
+
+    fn aad(&self, detail: &[u8]) -> Vec<u8> {
+        let mut aad = Vec::with_capacity(self.domain.len() + 1 + detail.len());
+        aad.extend(self.domain.as_bytes());
+        aad.push(0);
+        aad.extend(detail);
+        aad
+    }
+}
+
+fn nonce(section: Section, number: u32) -> Nonce {
+    let mut bytes = [0; 12];
+    for (to, from) in
+        bytes.iter_mut().zip((section as u32).to_le_bytes().into_iter().chain(number.to_le_bytes()))
+    {
+        *to = from;
+    }
+    Nonce::assume_unique_for_key(bytes)
+}
+
+impl fmt::Debug for Seal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Seal").field("domain", &self.domain).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,147 @@
+//! The object store as this crate uses it: bounded reads, put-if-absent, errors by kind.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::TryStreamExt;
+use object_store::path::Path;
+use object_store::{
+    GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
+};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::Hash;
+
+/// A shared handle.
+#[derive(Debug, Clone)]
+pub(crate) struct Objects {
+    store: Arc<dyn ObjectStore>,
+}
+
+/// Whether a put-if-absent put anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Put {
+    Created,
+    Existed,
+}
+
+impl Objects {
+    pub(crate) fn new(store: Arc<dyn ObjectStore>) -> Self {
+        Self { store }
+    }
+
+    /// A whole object, refused above `bytes_max`.
+    pub(crate) async fn get(&self, path: &Path, bytes_max: u64) -> Result<Bytes> {
+        let result = self.store.get(path).await.map_err(|e| failed("get", path, e))?;
+        if result.meta.size > bytes_max {
+            return Err(Error::corrupt(format!("get {path}: it is too long")));
+        }
+        result.bytes().await.map_err(|e| failed("get", path, e))
+    }
+
+    /// Exactly these bytes of an object.
+    pub(crate) async fn get_range(&self, path: &Path, range: Range<u64>) -> Result<Bytes> {
+        let len = range.end.saturating_sub(range.start);
+        let got = self.store.get_ranges(path, std::slice::from_ref(&range)).await;
+        match got.map(|parts| parts.into_iter().next().unwrap_or_default()) {
+            Ok(bytes) if bytes.len() as u64 == len => Ok(bytes),
+            Ok(_) => Err(cut_short(path)),
+            Err(e) => Err(self.explain(path, range.end, e).await),
+        }
+    }
+
+    /// The last bytes of an object, all of it where it is shorter, and the object's size.
+    pub(crate) async fn get_tail(&self, path: &Path, len: u64) -> Result<(Bytes, u64)> {
+        let options = GetOptions { range: Some(GetRange::Suffix(len)), ..GetOptions::default() };
+        match self.store.get_opts(path, options).await {
+            Ok(result) => {
+                let size = result.meta.size;
+                let bytes = result.bytes().await.map_err(|e| failed("get the end of", path, e))?;
+                Ok((bytes, size))
+            }
+            Err(e) => Err(self.explain(path, 1, e).await),
+        }
+    }
+
+    /// Stores differ in how they refuse a range beyond the end; the object's length tells.
+    async fn explain(&self, path: &Path, end: u64, error: object_store::Error) -> Error {
+        let error = failed("get a part of", path, error);
+        if error.kind() == ErrorKind::Unavailable
+            && let Ok(meta) = self.store.head(path).await
+            && meta.size < end
+        {
+            return cut_short(path);
+        }
+        error
+    }
+
+    pub(crate) async fn put_new(&self, path: &Path, bytes: Bytes) -> Result<Put> {
+        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        match self.store.put_opts(path, PutPayload::from(bytes), options).await {
+            Ok(_) => Ok(Put::Created),
+            Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
+                Ok(Put::Existed)
+            }
+            Err(e) => Err(failed("put", path, e)),
+        }
+    }
+
+    pub(crate) async fn list(&self, prefix: &Path) -> Result<Vec<ObjectMeta>> {
+        self.store.list(Some(prefix)).try_collect().await.map_err(|e| failed("list", prefix, e))
+    }
+}
+
+fn cut_short(path: &Path) -> Error {
+    Error::corrupt(format!("get a part of {path}: it is shorter than it was"))
+}
+
+fn failed(verb: &str, path: &Path, error: object_store::Error) -> Error {
+    let kind = if matches!(error, object_store::Error::NotFound { .. }) {
+        ErrorKind::NotFound
+    } else {
+        ErrorKind::Unavailable
+    };
+    Error::new(kind, format!("{verb} {path}")).with_source(error)
+}
+
+/// `<kind>/<domain>/<shard>/<id>`: 256 shards keep local directories short.
+pub(crate) fn sharded(kind: &str, domain: &str, id: &Hash) -> Path {
+    let name = hex::encode(id);
+    let shard = name.get(..2).unwrap_or_default();
+    Path::from(format!("{kind}/{}/{shard}/{name}", component(domain)))
+}
+
+pub(crate) fn folder(kind: &str, domain: &str) -> Path {
+    Path::from(format!("{kind}/{}", component(domain)))
+}
+
+pub(crate) fn named(kind: &str, domain: &str, key: &str) -> Path {
+    Path::from(format!("{kind}/{}/{}", component(domain), component(key)))
+}
+
+/// Any string as one path component, different strings as different ones.
+fn component(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => out.push(char::from(byte)),
+            _ => out.extend(["=", &hex::encode([byte])]),
+        }
+    }
+    if out.is_empty() { "=".to_owned() } else { out }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_one_component_each() {
+        assert_eq!(component("acct-1_b"), "acct-1_b");
+        assert_eq!(component("../a b"), "=2e=2e=2fa=20b");
+        assert_eq!(component(""), "=");
+        assert_eq!(named("snap", "a/b", "k").as_ref(), "snap/a=2fb/k");
+        assert_eq!(sharded("pack", "d", &[0xab; 32]).as_ref(), format!("pack/d/ab/{}", "ab".repeat(32)));
+    }
+}

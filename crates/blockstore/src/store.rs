@@ -1,0 +1,141 @@
+//! A store: an object store with a format, its caches, and the domains in it.
+
+use std::path::Path as FilePath;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use model::IdGen;
+use object_store::ObjectStore;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+
+use crate::cache::{Caches, Fingerprint};
+use crate::domain::Domain;
+use crate::durable::DurableLocal;
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::store::{STORE_BYTES, StoreHeader};
+use crate::index::Index;
+use crate::keys::{DomainKeys, DomainSecret};
+use crate::objects::Objects;
+
+/// How many domains keep their dedup index in memory while nobody writes to them.
+const IDLE_INDEXES_MAX: usize = 8;
+
+/// Bounds on memory, and sizes of what is written.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Decoded frames, shared by all readers.
+    pub frame_cache_bytes: u64,
+    /// Tree nodes and frame tables.
+    pub node_cache_bytes: u64,
+    /// Block ids of packs that writers found duplicates in.
+    pub directory_cache_bytes: u64,
+    /// Blocks that one domain's dedup index remembers; above it the index samples.
+    pub index_entries_max: usize,
+    /// Packs whose block ids are read, newest first, when a domain is first written to.
+    pub index_seed_packs_max: usize,
+    /// A pack is closed at this size.
+    pub pack_bytes: usize,
+    /// A node pack is closed at this size.
+    pub node_pack_bytes: usize,
+    /// Memory that one writer's finished leaves may take before they are stored.
+    pub writer_leaf_bytes: usize,
+    /// Frames that one writer compresses at once.
+    pub compression_tasks: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            frame_cache_bytes: 256 << 20,
+            node_cache_bytes: 128 << 20,
+            directory_cache_bytes: 128 << 20,
+            index_entries_max: 2 << 20,
+            index_seed_packs_max: 1024,
+            pack_bytes: 16 << 20,
+            node_pack_bytes: 1 << 20,
+            writer_leaf_bytes: 32 << 20,
+            compression_tasks: std::thread::available_parallelism().map_or(2, usize::from),
+        }
+    }
+}
+
+/// A snapshot store. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Store {
+    inner: Arc<StoreInner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct StoreInner {
+    pub(crate) objects: Objects,
+    pub(crate) ids: Arc<dyn IdGen>,
+    pub(crate) options: Options,
+    pub(crate) caches: Caches,
+    /// Most recently used last.
+    indexes: Mutex<Vec<(Fingerprint, Arc<Index>)>>,
+}
+
+impl Store {
+    /// Opens a store, and makes it one where nothing is there yet. A store of a newer format is
+    /// refused as `Invalid`.
+    pub async fn open(objects: Arc<dyn ObjectStore>, ids: Arc<dyn IdGen>, options: Options) -> Result<Self> {
+        let objects = Objects::new(objects);
+        let path = Path::from("store");
+        if let Err(e) = read_header(&objects, &path).await {
+            if e.kind() != ErrorKind::NotFound {
+                return Err(e);
+            }
+            let header = StoreHeader::new(model::id_gen::random_bytes(&*ids));
+            objects.put_new(&path, header.encode().into()).await?;
+            // Read back also what was just put: another process may have been first.
+            read_header(&objects, &path).await?;
+        }
+        let caches =
+            Caches::new(options.frame_cache_bytes, options.node_cache_bytes, options.directory_cache_bytes);
+        Ok(Self { inner: Arc::new(StoreInner { objects, ids, options, caches, indexes: Mutex::default() }) })
+    }
+
+    /// A local directory, made where it is missing. A put that has returned survives a power cut.
+    pub fn local(dir: &FilePath) -> Result<Arc<dyn ObjectStore>> {
+        match DurableLocal::open(dir) {
+            Ok(local) => Ok(Arc::new(local)),
+            Err(e) => Err(Error::new(ErrorKind::Unavailable, "open the store's directory").with_source(e)),
+        }
+    }
+
+    pub fn in_memory() -> Arc<dyn ObjectStore> {
+        Arc::new(InMemory::new())
+    }
+
+    /// The domain of this id. Any string is an id; the secret must be the same every time.
+    pub fn domain(&self, id: &str, secret: &DomainSecret) -> Domain {
+        let keys = DomainKeys::derive(id, secret);
+        let index = self.inner.index(keys.fingerprint);
+        Domain::new(Arc::clone(&self.inner), keys, index)
+    }
+}
+
+impl StoreInner {
+    /// The index that all handles of a domain share.
+    fn index(&self, fingerprint: Fingerprint) -> Arc<Index> {
+        let mut indexes = self.indexes.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = indexes.iter().position(|(other, _)| *other == fingerprint);
+        let entry = match found {
+            Some(position) => indexes.remove(position),
+            None => (fingerprint, Arc::new(Index::new(self.options.index_entries_max))),
+        };
+        let index = Arc::clone(&entry.1);
+        indexes.push(entry);
+        let mut excess = indexes.len().saturating_sub(IDLE_INDEXES_MAX);
+        indexes.retain(|(_, index)| {
+            let goes = excess > 0 && Arc::strong_count(index) == 1;
+            excess -= usize::from(goes);
+            !goes
+        });
+        index
+    }
+}
+
+async fn read_header(objects: &Objects, path: &Path) -> Result<StoreHeader> {
+    StoreHeader::parse(&objects.get(path, STORE_BYTES as u64).await?)
+}

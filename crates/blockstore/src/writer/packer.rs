@@ -1,0 +1,224 @@
+//! From new blocks to durable packs: frames are compressed on several cores, sealed in order,
+//! gathered in packs, and packs are stored while the next one fills.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use futures::StreamExt;
+use futures::stream::FuturesOrdered;
+use tokio::task::{JoinError, JoinHandle, JoinSet};
+
+use super::WriteStats;
+use crate::domain::DomainInner;
+use crate::error::{Error, Result};
+use crate::format::node::PackRef;
+use crate::format::pack::{Directory, ID_BYTES, PackBuilder, PackTable, Packed};
+use crate::format::{BLOCK_BYTES, BlockId, FRAME_SLOTS, PackId};
+
+/// Packs of one writer that may be on their way to the store at once.
+const UPLOADS: usize = 2;
+
+/// Where a block of the new root lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum At {
+    /// In a stored pack, by the writer's number for it.
+    Stored { pack: u32, slot: u32 },
+    /// The how-manieth new block of this writer; which pack takes it is decided later.
+    New(u64),
+}
+
+impl At {
+    /// The place `blocks` after this one.
+    pub(super) fn after(self, blocks: u32) -> Self {
+        match self {
+            Self::Stored { pack, slot } => Self::Stored { pack, slot: slot.saturating_add(blocks) },
+            Self::New(ordinal) => Self::New(ordinal + u64::from(blocks)),
+        }
+    }
+}
+
+/// The packs that a writer's leaves name, numbered.
+#[derive(Debug, Default)]
+pub(super) struct PackNames {
+    packs: Vec<(PackRef, Option<Arc<PackTable>>)>,
+    numbers: HashMap<PackId, u32>,
+}
+
+impl PackNames {
+    pub(super) fn number(&mut self, pack: PackRef, table: Option<&Arc<PackTable>>) -> u32 {
+        let next = u32::try_from(self.packs.len()).expect("a writer names fewer than 2^32 packs");
+        let number = *self.numbers.entry(pack.id).or_insert(next);
+        match self.packs.get_mut(number as usize) {
+            None => self.packs.push((pack, table.cloned())),
+            Some((known, known_table)) => {
+                known.table_in = known.table_in.or(pack.table_in);
+                if known_table.is_none() {
+                    *known_table = table.cloned();
+                }
+            }
+        }
+        number
+    }
+
+    pub(super) fn get(&self, number: u32) -> (PackRef, Option<&Arc<PackTable>>) {
+        let (pack, table) = self.packs.get(number as usize).expect("numbers come from this table");
+        (*pack, table.as_ref())
+    }
+}
+
+#[derive(Debug)]
+struct OpenPack {
+    builder: PackBuilder,
+    first: u64,
+}
+
+type Compressing = JoinHandle<(Packed, Vec<BlockId>)>;
+
+#[derive(Debug)]
+pub(super) struct Packer {
+    domain: Arc<DomainInner>,
+    blocks: Vec<u8>,
+    ids: Vec<BlockId>,
+    next: u64,
+    /// New blocks that are in a pack, open or closed.
+    packed: u64,
+    compressing: FuturesOrdered<Compressing>,
+    open: Option<OpenPack>,
+    /// First new block and number of every closed pack.
+    closed: Vec<(u64, u32)>,
+    uploads: JoinSet<Result<(u64, Directory)>>,
+    /// New blocks that the index does not know yet.
+    fresh: HashMap<BlockId, u64>,
+}
+
+impl Packer {
+    pub(super) fn new(domain: Arc<DomainInner>) -> Self {
+        Self {
+            domain,
+            blocks: Vec::new(),
+            ids: Vec::new(),
+            next: 0,
+            packed: 0,
+            compressing: FuturesOrdered::new(),
+            open: None,
+            closed: Vec::new(),
+            uploads: JoinSet::new(),
+            fresh: HashMap::new(),
+        }
+    }
+
+    pub(super) fn fresh(&self, id: &BlockId) -> Option<u64> {
+        self.fresh.get(id).copied()
+    }
+
+    /// Takes a new block and gives its number.
+    pub(super) async fn add(
+        &mut self,
+        id: BlockId,
+        block: &[u8],
+        names: &mut PackNames,
+        stats: &mut WriteStats,
+    ) -> Result<u64> {
+        let ordinal = self.next;
+        self.next += 1;
+        self.blocks.extend(block);
+        self.ids.push(id);
+        self.fresh.insert(id, ordinal);
+        stats.new_blocks += 1;
+        if self.ids.len() == FRAME_SLOTS {
+            self.end_frame();
+            while self.compressing.len() > self.domain.store.options.compression_tasks {
+                self.take_frame(names, stats).await?;
+            }
+        }
+        Ok(ordinal)
+    }
+
+    fn end_frame(&mut self) {
+        let blocks = std::mem::replace(&mut self.blocks, Vec::with_capacity(FRAME_SLOTS * BLOCK_BYTES));
+        let ids = std::mem::take(&mut self.ids);
+        if !ids.is_empty() {
+            self.compressing.push_back(tokio::task::spawn_blocking(|| (Packed::pack(blocks), ids)));
+        }
+    }
+
+    /// Waits for the oldest frame and puts it into a pack.
+    async fn take_frame(&mut self, names: &mut PackNames, stats: &mut WriteStats) -> Result<()> {
+        let Some(done) = self.compressing.next().await else { return Ok(()) };
+        let (packed, ids) = done.map_err(|e| broken("compress a frame", e))?;
+        let more = packed.bytes.len() + ids.len() * ID_BYTES;
+        let is_full = |open: &OpenPack| open.builder.bytes() + more > self.domain.store.options.pack_bytes;
+        if self.open.as_ref().is_some_and(is_full) {
+            self.end_pack(names, stats).await?;
+        }
+        let (domain, first) = (&self.domain, self.packed);
+        let open = self.open.get_or_insert_with(|| {
+            let salt = model::id_gen::random_bytes(&*domain.store.ids);
+            OpenPack { builder: PackBuilder::new(&domain.keys, salt), first }
+        });
+        open.builder.push(packed, &ids);
+        self.packed += ids.len() as u64;
+        Ok(())
+    }
+
+    async fn end_pack(&mut self, names: &mut PackNames, stats: &mut WriteStats) -> Result<()> {
+        let Some(OpenPack { builder, first }) = self.open.take() else { return Ok(()) };
+        while self.uploads.len() >= UPLOADS {
+            self.take_upload().await?;
+        }
+        let built = builder.build(&self.domain.keys);
+        stats.packs += 1;
+        stats.stored_bytes += built.bytes.len() as u64;
+        let table = Arc::clone(&built.directory.table);
+        let number = names.number(PackRef { id: table.id, table_in: None }, Some(&table));
+        self.closed.push((first, number));
+        let domain = Arc::clone(&self.domain);
+        self.uploads.spawn(async move {
+            domain.store.objects.put_new(&domain.pack_path(table.id), built.bytes).await?;
+            Ok((first, built.directory))
+        });
+        Ok(())
+    }
+
+    /// Waits for a pack to be durable; only then may others refer to it.
+    async fn take_upload(&mut self) -> Result<()> {
+        let Some(done) = self.uploads.join_next().await else { return Ok(()) };
+        let (first, directory) = done.map_err(|e| broken("store a pack", e))??;
+        for (ordinal, id) in (first..).zip(&directory.ids) {
+            if self.fresh.get(id) == Some(&ordinal) {
+                self.fresh.remove(id);
+            }
+        }
+        self.domain.index.absorb(&directory);
+        let key = (self.domain.keys.fingerprint, directory.table.id);
+        self.domain.store.caches.directories.insert(key, Arc::new(directory));
+        Ok(())
+    }
+
+    /// Makes everything taken so far durable, so that `resolve` works for all of it.
+    pub(super) async fn flush(&mut self, names: &mut PackNames, stats: &mut WriteStats) -> Result<()> {
+        self.end_frame();
+        while !self.compressing.is_empty() {
+            self.take_frame(names, stats).await?;
+        }
+        self.end_pack(names, stats).await?;
+        while !self.uploads.is_empty() {
+            self.take_upload().await?;
+        }
+        Ok(())
+    }
+
+    /// Pack number and slot of a flushed new block, and how many blocks after it are in that pack.
+    pub(super) fn resolve(&self, ordinal: u64) -> (u32, u32, u64) {
+        let position = self.closed.partition_point(|(first, _)| *first <= ordinal);
+        let (first, pack) =
+            *self.closed.get(position.wrapping_sub(1)).expect("flush came before, and closed every pack");
+        let end = self.closed.get(position).map_or(self.packed, |(next, _)| *next);
+        let slot = u32::try_from(ordinal - first).expect("a pack has fewer than 2^32 slots");
+        (pack, slot, end - ordinal)
+    }
+}
+
+fn broken(context: &'static str, error: JoinError) -> Error {
+    Error::invalid(context).with_source(error)
+}
