@@ -26,9 +26,8 @@ pub(crate) trait Noun: Serialize + DeserializeOwned + Sync {
 
 /// Key, queried columns, version and JSON: the arguments `$1`, `$2`... of writing statements.
 fn row_of<N: Noun>(noun: &N) -> Result<Vec<Value>> {
-    let doc = serde_json::to_string(noun).map_err(|e| {
-        Error::caused(ErrorKind::Invalid, format!("encode {} {}", N::TABLE, noun.key()), e)
-    })?;
+    let doc = serde_json::to_string(noun)
+        .map_err(|e| Error::caused(ErrorKind::Invalid, format!("encode {} {}", N::TABLE, noun.key()), e))?;
     let mut row = vec![Value::from(noun.key())];
     row.extend(noun.columns());
     row.push(N::DOC_VERSION.into());
@@ -108,7 +107,12 @@ impl Tx {
 
     /// Makes a side table hold exactly the pairs of `from` and `wanted`. Writes only what differs, because a
     /// noun with thousands of pairs is updated for other reasons too.
-    pub(crate) async fn links_set(&mut self, links: &Links, from: &str, wanted: BTreeSet<&str>) -> Result<()> {
+    pub(crate) async fn links_set(
+        &mut self,
+        links: &Links,
+        from: &str,
+        wanted: BTreeSet<&str>,
+    ) -> Result<()> {
         let Links { table, from: from_column, to } = links;
         let select = format!("SELECT {to} FROM {table} WHERE {from_column} = $1");
         let rows = self.query(&select, &[from.into()]).await?;

@@ -134,9 +134,9 @@ impl Row {
 
     pub(crate) fn bytes32(&self, column: usize) -> Result<[u8; 32]> {
         let bytes = self.blob(column)?;
-        bytes.try_into().map_err(|_| {
-            Error::corrupt(format!("read column {column}: {} bytes instead of 32", bytes.len()))
-        })
+        bytes
+            .try_into()
+            .map_err(|_| Error::corrupt(format!("read column {column}: {} bytes instead of 32", bytes.len())))
     }
 
     pub(crate) fn number<T: TryFrom<i64>>(&self, column: usize) -> Result<T> {

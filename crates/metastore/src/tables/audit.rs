@@ -39,7 +39,9 @@ impl Tx {
             row.code.as_deref().into(),
             resource_ids.into(),
         ];
-        self.execute(sql, &args).await.map_err(|e| e.doing(format!("insert audit row {}", row.request_id)))?;
+        self.execute(sql, &args)
+            .await
+            .map_err(|e| e.doing(format!("insert audit row {}", row.request_id)))?;
         Ok(())
     }
 

@@ -69,8 +69,7 @@ impl Tx {
 
     /// The owner's instances in the order of their launches.
     pub async fn instances_owned(&mut self, account: &AccountId, region: Region) -> Result<Vec<Instance>> {
-        let condition =
-            "owner_id = $1 AND region = $2 ORDER BY launch_time, ami_launch_index, instance_id";
+        let condition = "owner_id = $1 AND region = $2 ORDER BY launch_time, ami_launch_index, instance_id";
         self.nouns_where(condition, &[account.as_str().into(), region.into()]).await
     }
 

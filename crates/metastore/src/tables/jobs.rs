@@ -57,7 +57,8 @@ impl Tx {
         if self.job_by_key(key).await?.is_some() {
             return Ok(false);
         }
-        let number = "UPDATE counters SET last_value = last_value + 1 WHERE name = 'job_id' RETURNING last_value";
+        let number =
+            "UPDATE counters SET last_value = last_value + 1 WHERE name = 'job_id' RETURNING last_value";
         let rows = self.query(number, &[]).await?;
         let Some(job_id) = rows.optional(|row| row.int(0))? else {
             return Err(Error::corrupt("number a job: the counter is gone"));
@@ -108,8 +109,7 @@ impl Tx {
         run_after: Timestamp,
         error: &str,
     ) -> Result<()> {
-        let sql =
-            format!("UPDATE jobs SET run_after = $3, lease_until = NULL, last_error = $4 WHERE {HELD}");
+        let sql = format!("UPDATE jobs SET run_after = $3, lease_until = NULL, last_error = $4 WHERE {HELD}");
         let args = [id.0.into(), generation.into(), run_after.into(), error.into()];
         let changed = self.execute(&sql, &args).await?;
         fenced_unless(changed, "retry", id)
@@ -149,7 +149,8 @@ impl Tx {
 
     /// The first moment, `now` or later, at which a claim would find a job; None when there are no jobs.
     pub async fn next_due(&mut self, now: Timestamp) -> Result<Option<Timestamp>> {
-        let sql = "SELECT MIN(CASE WHEN lease_until > run_after THEN lease_until ELSE run_after END) FROM jobs";
+        let sql =
+            "SELECT MIN(CASE WHEN lease_until > run_after THEN lease_until ELSE run_after END) FROM jobs";
         let rows = self.query(sql, &[]).await?;
         let first = rows.optional(|row| row.opt_time(0))?.flatten();
         Ok(first.map(|due| due.max(now)))
@@ -160,7 +161,10 @@ fn fenced_unless(changed: u64, doing: &str, id: JobId) -> Result<()> {
     if changed == 1 {
         return Ok(());
     }
-    Err(Error::new(ErrorKind::Conflict, format!("{doing} job {}: a newer claim holds it, or it is done", id.0)))
+    Err(Error::new(
+        ErrorKind::Conflict,
+        format!("{doing} job {}: a newer claim holds it, or it is done", id.0),
+    ))
 }
 
 fn decode(row: &Row) -> Result<JobRow> {

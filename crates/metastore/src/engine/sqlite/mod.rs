@@ -358,3 +358,5 @@ fn kind_without_code(error: &rusqlite::Error) -> ErrorKind {
     }
 }
 
+#[cfg(test)]
+mod tests;
