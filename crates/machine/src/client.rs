@@ -1,0 +1,128 @@
+//! Talks to a running machine through its control socket.
+
+use std::path::Path;
+use std::time::Duration;
+
+use model::VolumeId;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UnixStream;
+
+use crate::control::{Answer, Envelope, LINE_BYTES_MAX, PROTOCOL_VERSION, Request, Status};
+use crate::directory::{self, CONTROL_SOCKET};
+use crate::error::{Error, Kind, Result};
+use crate::metadata::MetadataSpec;
+use crate::spec::{RuleSpec, VolumeSpec};
+
+/// Nothing a machine does for a request takes longer, a flush of a busy disk included.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(60);
+
+/// One connection to one machine; requests go one after another.
+#[derive(Debug)]
+pub struct Client {
+    stream: BufReader<UnixStream>,
+}
+
+impl Client {
+    /// # Errors
+    /// `NotFound` when no machine listens there: none runs, or it has not come that far yet.
+    pub async fn connect(directory: &Path) -> Result<Self> {
+        let stream = directory::connect(directory, CONTROL_SOCKET).await?;
+        Ok(Self { stream: BufReader::new(stream) })
+    }
+
+    pub async fn status(&mut self) -> Result<Status> {
+        match self.ask(Request::Status).await? {
+            Answer::Status(status) => Ok(*status),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Begins to stop the machine: the power button first, the plug after `deadline` (the machine's own when
+    /// None), or the plug at once. Returns at once; [`crate::await_end`] tells when it has ended.
+    pub async fn stop(&mut self, deadline: Option<Duration>, force: bool) -> Result<()> {
+        let deadline_ms = deadline.map(millis);
+        self.done(Request::Stop { deadline_ms, force }).await
+    }
+
+    /// Begins a reboot: the power button, a reset when the guest has not obeyed after `deadline`.
+    pub async fn reboot(&mut self, deadline: Duration) -> Result<()> {
+        self.done(Request::Reboot { deadline_ms: millis(deadline) }).await
+    }
+
+    /// Freezes a volume as it is now; the same key gives the same layer again. Returns its sequence number.
+    pub async fn freeze_volume(&mut self, volume_id: &VolumeId, key: &str) -> Result<u64> {
+        let request = Request::FreezeVolume { volume_id: volume_id.clone(), key: key.to_owned() };
+        match self.ask(request).await? {
+            Answer::Frozen { seq } => Ok(seq),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Says that the frozen layer will not be read again.
+    pub async fn release_freeze(&mut self, volume_id: &VolumeId, key: &str) -> Result<()> {
+        self.done(Request::ReleaseFreeze { volume_id: volume_id.clone(), key: key.to_owned() }).await
+    }
+
+    pub async fn set_ingress(&mut self, rules: Vec<RuleSpec>) -> Result<()> {
+        self.done(Request::SetIngress { rules }).await
+    }
+
+    /// None allows everything.
+    pub async fn set_egress(&mut self, rules: Option<Vec<RuleSpec>>) -> Result<()> {
+        self.done(Request::SetEgress { rules }).await
+    }
+
+    /// Replaces what the metadata service tells: tags, options, addresses.
+    pub async fn set_metadata(&mut self, metadata: MetadataSpec) -> Result<()> {
+        self.done(Request::SetMetadata { metadata: Box::new(metadata) }).await
+    }
+
+    /// Plugs a volume into the running machine.
+    pub async fn attach_volume(&mut self, volume: VolumeSpec) -> Result<()> {
+        self.done(Request::AttachVolume { volume }).await
+    }
+
+    /// Asks the guest to let go of a volume; [`Status::attached_volumes`] loses it once that has happened.
+    pub async fn detach_volume(&mut self, volume_id: &VolumeId) -> Result<()> {
+        self.done(Request::DetachVolume { volume_id: volume_id.clone() }).await
+    }
+
+    async fn done(&mut self, request: Request) -> Result<()> {
+        match self.ask(request).await? {
+            Answer::Done => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn ask(&mut self, request: Request) -> Result<Answer> {
+        let answered = tokio::time::timeout(ANSWER_DEADLINE, self.exchange(request)).await;
+        let answer = answered.map_err(|_| Error::new(Kind::Unavailable, "the machine does not answer"))??;
+        match answer {
+            Answer::Failed { kind, message } => Err(Error::new(kind, message)),
+            other => Ok(other),
+        }
+    }
+
+    async fn exchange(&mut self, request: Request) -> Result<Answer> {
+        let envelope = Envelope { version: PROTOCOL_VERSION, request };
+        let mut line = serde_json::to_vec(&envelope)
+            .map_err(|e| Error::caused(Kind::Invalid, "encode a request", e))?;
+        line.push(b'\n');
+        let gone = |e| Error::caused(Kind::Unavailable, "the machine has gone", e);
+        self.stream.get_mut().write_all(&line).await.map_err(gone)?;
+        let mut answer = Vec::new();
+        (&mut self.stream).take(LINE_BYTES_MAX).read_until(b'\n', &mut answer).await.map_err(gone)?;
+        if answer.is_empty() {
+            return Err(Error::new(Kind::Unavailable, "the machine has gone"));
+        }
+        serde_json::from_slice(&answer).map_err(|e| Error::caused(Kind::Corrupt, "parse an answer", e))
+    }
+}
+
+fn unexpected(answer: &Answer) -> Error {
+    Error::new(Kind::Corrupt, format!("the machine answered another question: {answer:?}"))
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,188 @@
+//! The volumes of a machine: opened over their snapshots, served to QEMU, frozen on request.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use blockstore::{DomainSecret, Reader, Root, Store};
+use futures::future::BoxFuture;
+use model::{IdGen, VolumeId};
+use tokio::sync::{Mutex, OnceCell};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use volume::nbd::Export;
+use volume::{Base, Volume, ZeroBase};
+
+use crate::directory;
+use crate::error::{Error, Kind, Result};
+use crate::spec::{BaseSpec, VolumeSpec};
+
+/// Memory of one machine for what it read from the snapshot store.
+const FRAME_CACHE_BYTES: u64 = 64 << 20;
+const NODE_CACHE_BYTES: u64 = 16 << 20;
+
+/// All volumes of one machine.
+#[derive(Debug)]
+pub(crate) struct Volumes {
+    directory: PathBuf,
+    store_directory: PathBuf,
+    ids: Arc<dyn IdGen>,
+    store: OnceCell<Store>,
+    open: Mutex<Vec<OpenVolume>>,
+}
+
+#[derive(Debug)]
+struct OpenVolume {
+    volume_id: VolumeId,
+    volume: Volume,
+    socket: String,
+    shutdown: CancellationToken,
+    server: JoinHandle<()>,
+}
+
+/// What the guest reads as a disk's serial number: the volume id without its dash.
+pub(crate) fn serial(volume_id: &VolumeId) -> String {
+    volume_id.as_str().replace('-', "")
+}
+
+/// The NBD socket of a volume in the machine's directory.
+pub(crate) fn socket_name(volume_id: &VolumeId) -> String {
+    format!("{}.nbd", serial(volume_id))
+}
+
+impl Volumes {
+    pub(crate) fn new(directory: &Path, store_directory: &Path, ids: Arc<dyn IdGen>) -> Self {
+        Self {
+            directory: directory.to_owned(),
+            store_directory: store_directory.to_owned(),
+            ids,
+            store: OnceCell::new(),
+            open: Mutex::default(),
+        }
+    }
+
+    /// Becomes the volume's owner and serves it until it is closed.
+    pub(crate) async fn open(&self, spec: &VolumeSpec) -> Result<()> {
+        let base: Arc<dyn Base> = match &spec.base {
+            Some(base) => Arc::new(SnapshotBase { reader: self.reader(base).await? }),
+            None => Arc::new(ZeroBase),
+        };
+        let volume = Volume::open(&spec.directory, base)
+            .await
+            .map_err(|e| Error { context: format!("open {}", spec.volume_id), ..Error::from(e) })?;
+        let socket = socket_name(&spec.volume_id);
+        let listener = directory::listen(&self.directory, &socket)?;
+        let shutdown = CancellationToken::new();
+        let export = Export { name: spec.volume_id.to_string(), read_only: false };
+        let server = tokio::spawn(volume::nbd::serve(volume.clone(), listener, export, shutdown.clone()));
+        let volume_id = spec.volume_id.clone();
+        self.open.lock().await.push(OpenVolume { volume_id, volume, socket, shutdown, server });
+        Ok(())
+    }
+
+    async fn reader(&self, base: &BaseSpec) -> Result<Reader> {
+        let mut secret = [0; 32];
+        hex::decode_to_slice(&base.domain_secret, &mut secret)
+            .map_err(|_| Error::new(Kind::Invalid, "a domain secret is 64 hexadecimal digits"))?;
+        let root: Root = base.root.parse().map_err(store_error)?;
+        let store = self.store.get_or_try_init(|| self.open_store()).await?;
+        let domain = store.domain(root.domain(), &DomainSecret::new(secret));
+        domain.reader(&root).await.map_err(store_error)
+    }
+
+    async fn open_store(&self) -> Result<Store> {
+        let objects = Store::local(&self.store_directory).map_err(store_error)?;
+        let options = blockstore::Options {
+            frame_cache_bytes: FRAME_CACHE_BYTES,
+            node_cache_bytes: NODE_CACHE_BYTES,
+            ..blockstore::Options::default()
+        };
+        Store::open(objects, Arc::clone(&self.ids), options).await.map_err(store_error)
+    }
+
+    async fn find(&self, volume_id: &VolumeId) -> Result<Volume> {
+        let open = self.open.lock().await;
+        let found = open.iter().find(|open| open.volume_id == *volume_id);
+        let unknown = || Error::new(Kind::NotFound, format!("{volume_id} is not attached"));
+        found.map(|open| open.volume.clone()).ok_or_else(unknown)
+    }
+
+    /// Returns the sequence number of the frozen layer.
+    pub(crate) async fn freeze(&self, volume_id: &VolumeId, key: &str) -> Result<u64> {
+        Ok(self.find(volume_id).await?.freeze(key).await?.seq)
+    }
+
+    pub(crate) async fn release(&self, volume_id: &VolumeId, key: &str) -> Result<()> {
+        Ok(self.find(volume_id).await?.release(key).await?)
+    }
+
+    pub(crate) async fn close(&self, volume_id: &VolumeId) -> Result<()> {
+        let mut open = self.open.lock().await;
+        let position = open.iter().position(|open| open.volume_id == *volume_id);
+        let Some(position) = position else { return Ok(()) };
+        let closing = open.remove(position);
+        drop(open);
+        self.finish(closing).await
+    }
+
+    /// Flushes and closes everything; returns what went wrong.
+    pub(crate) async fn close_all(&self) -> Vec<String> {
+        let all = std::mem::take(&mut *self.open.lock().await);
+        let mut errors = Vec::new();
+        for open in all {
+            let volume_id = open.volume_id.clone();
+            if let Err(error) = self.finish(open).await {
+                tracing::error!(%volume_id, error = error.chain(), "a volume could not be closed cleanly");
+                errors.push(format!("{volume_id}: {}", error.chain()));
+            }
+        }
+        errors
+    }
+
+    async fn finish(&self, open: OpenVolume) -> Result<()> {
+        open.shutdown.cancel();
+        if let Err(error) = open.server.await {
+            tracing::error!(%error, "an NBD server ended badly");
+        }
+        directory::remove(&self.directory, &open.socket);
+        Ok(open.volume.close().await?)
+    }
+}
+
+fn store_error(error: blockstore::Error) -> Error {
+    let kind = match error.kind() {
+        blockstore::ErrorKind::NotFound => Kind::NotFound,
+        blockstore::ErrorKind::Conflict => Kind::Conflict,
+        blockstore::ErrorKind::Unavailable => Kind::Unavailable,
+        blockstore::ErrorKind::Corrupt => Kind::Corrupt,
+        blockstore::ErrorKind::Invalid => Kind::Invalid,
+    };
+    Error::caused(kind, "snapshot store", error)
+}
+
+/// A snapshot as what lies under a volume.
+#[derive(Debug)]
+struct SnapshotBase {
+    reader: Reader,
+}
+
+impl Base for SnapshotBase {
+    fn size_bytes(&self) -> u64 {
+        self.reader.size_bytes()
+    }
+
+    fn read_at<'a>(&'a self, offset_bytes: u64, buf: &'a mut [u8]) -> BoxFuture<'a, volume::Result<()>> {
+        Box::pin(async move {
+            self.reader.read_at(offset_bytes, buf).await.map_err(|error| {
+                let kind = match error.kind() {
+                    blockstore::ErrorKind::Corrupt => volume::ErrorKind::Corrupt,
+                    blockstore::ErrorKind::Invalid => volume::ErrorKind::Invalid,
+                    // A base that is referenced but not found may come back: never lost on a guess.
+                    blockstore::ErrorKind::NotFound
+                    | blockstore::ErrorKind::Conflict
+                    | blockstore::ErrorKind::Unavailable => volume::ErrorKind::Unavailable,
+                };
+                volume::Error::new(kind, "read the snapshot").with_source(error)
+            })
+        })
+    }
+}
