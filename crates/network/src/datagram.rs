@@ -12,7 +12,7 @@ use tokio::net::UdpSocket;
 
 use crate::config::Destination;
 use crate::flows::{Delivery, FlowKey, FlowKind, Seat, WhenFull};
-use crate::frame::{self, Frame};
+use crate::frame::{self, Frame, Quote};
 use crate::port::Shared;
 use crate::rules::Protocol;
 use crate::switch::Unwanted;
@@ -44,16 +44,15 @@ pub(crate) fn send(shared: &Arc<Shared>, key: FlowKey, datagram: &Datagram<'_>) 
         Destination::Host(to) => to,
         Destination::Blocked => return Err(Unwanted::ByRule),
         Destination::Forbidden | Destination::Metadata | Destination::Dns => {
-            if key.kind == FlowKind::Udp && !is_group(datagram.packet.dst_addr()) {
-                shared.send(unreachable(shared, datagram.packet, datagram.packet.dst_addr()));
+            if !is_group(datagram.packet.dst_addr()) {
+                refused(shared, &key, &Quote::of(datagram.packet));
             }
             return Ok(());
         }
     };
     let seat = shared.datagrams.open(key, now, WhenFull::EvictOldest).ok_or(Unwanted::ByLimit)?;
     shared.datagrams.deliver(&key, now, datagram.payload);
-    let header = datagram.packet.as_ref().get(..frame::IPV4_HEADER_LEN + 8).unwrap_or_default().to_vec();
-    shared.spawn(converse(Arc::clone(shared), seat, to, header));
+    shared.spawn(converse(Arc::clone(shared), seat, to, Quote::of(datagram.packet)));
     Ok(())
 }
 
@@ -61,12 +60,8 @@ fn is_group(ip: Ipv4Addr) -> bool {
     ip.is_multicast() || ip.is_broadcast()
 }
 
-fn unreachable(shared: &Shared, about: &Ipv4Packet<&[u8]>, from: Ipv4Addr) -> Vec<Frame> {
-    frame::unreachable(shared.guest(), from, about, Icmpv4DstUnreachable::PortUnreachable)
-}
-
-/// `header` is the front of the first packet, to quote when the far end refuses.
-async fn converse(shared: Arc<Shared>, mut seat: Seat, to: SocketAddr, header: Vec<u8>) {
+/// `first` is the packet to speak of when the far end refuses.
+async fn converse(shared: Arc<Shared>, mut seat: Seat, to: SocketAddr, first: Quote) {
     let socket = match open(seat.key.kind, to).await {
         Ok(socket) => socket,
         Err(error) => {
@@ -88,7 +83,7 @@ async fn converse(shared: Arc<Shared>, mut seat: Seat, to: SocketAddr, header: V
             () = tokio::time::sleep(IDLE) => return,
         };
         match outcome.map_err(|error| error.kind()) {
-            Err(io::ErrorKind::ConnectionRefused) => refused(&shared, &seat.key, &header),
+            Err(io::ErrorKind::ConnectionRefused) => refused(&shared, &seat.key, &first),
             Err(_) => return,
             Ok(()) => {}
         }
@@ -136,9 +131,14 @@ fn echo_reply(bytes: &[u8], ident: u16) -> Option<Icmpv4Repr<'_>> {
     Some(Icmpv4Repr::EchoReply { ident, seq_no, data })
 }
 
-fn refused(shared: &Shared, key: &FlowKey, header: &[u8]) {
-    let packet = Ipv4Packet::new_unchecked(header);
-    if key.kind == FlowKind::Udp && header.len() == frame::IPV4_HEADER_LEN + 8 && packet.header_len() == 20 {
-        shared.send(unreachable(shared, &packet, *key.remote.ip()));
+fn refused(shared: &Shared, key: &FlowKey, about: &Quote) {
+    if key.kind == FlowKind::Udp {
+        let reason = Icmpv4DstUnreachable::PortUnreachable;
+        shared.send(frame::unreachable(shared.guest(), *key.remote.ip(), about, reason));
     }
+}
+
+#[cfg(test)]
+pub(crate) fn host_allows_echo() -> bool {
+    echo_socket().is_ok()
 }

@@ -161,8 +161,10 @@ mod tests {
     #[test]
     fn a_late_lease_leaves_its_successor_alone() {
         let flows = Flows::new(1);
-        let first = flows.open(key(1), Duration::ZERO, WhenFull::Refuse).unwrap();
-        let second = flows.open(key(1), Duration::ZERO, WhenFull::EvictOldest).unwrap();
+        let open = |port| flows.open(key(port), Duration::ZERO, WhenFull::EvictOldest).unwrap();
+        let first = open(1);
+        drop(open(2));
+        let second = open(1);
         drop(first);
         assert_eq!(flows.deliver(&key(1), Duration::ZERO, b"x"), Delivery::Done);
         drop(second);

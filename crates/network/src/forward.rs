@@ -109,7 +109,7 @@ fn reserve(public_ip: Ipv4Addr, port: u16) -> io::Result<(TcpSocket, SocketAddr)
     bind((public_ip, port).into()).or_else(|_| bind((public_ip, 0).into()))
 }
 
-/// Bound, not listening: connections are refused, and nobody else gets the port.
+/// Bound, not listening: connections are refused, and nobody is given the port by chance.
 fn bind(address: SocketAddr) -> io::Result<(TcpSocket, SocketAddr)> {
     let socket = TcpSocket::new_v4()?;
     socket.set_reuseaddr(true)?;

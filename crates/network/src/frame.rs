@@ -152,24 +152,36 @@ fn fragment(ip: &Ipv4Repr, ident: u16, (index, more): (usize, bool), piece: &[u8
     bytes
 }
 
+/// What an error message repeats of the packet that it is about: enough to find the sender's socket.
+#[derive(Debug, Clone)]
+pub(crate) struct Quote {
+    header: Ipv4Repr,
+    ports: Vec<u8>,
+}
+
+impl Quote {
+    pub(crate) fn of(packet: &Ipv4Packet<&[u8]>) -> Self {
+        let payload = packet.payload();
+        let header = Ipv4Repr {
+            src_addr: packet.src_addr(),
+            dst_addr: packet.dst_addr(),
+            next_header: packet.next_header(),
+            payload_len: payload.len(),
+            hop_limit: packet.hop_limit(),
+        };
+        Self { header, ports: payload.get(..8).unwrap_or(payload).to_vec() }
+    }
+}
+
 /// "`reason` unreachable", about a packet that the guest sent.
 pub(crate) fn unreachable(
     to: EthernetAddress,
     from: Ipv4Addr,
-    about: &Ipv4Packet<&[u8]>,
+    about: &Quote,
     reason: Icmpv4DstUnreachable,
 ) -> Vec<Frame> {
-    let payload = about.payload();
-    let header = Ipv4Repr {
-        src_addr: about.src_addr(),
-        dst_addr: about.dst_addr(),
-        next_header: about.next_header(),
-        payload_len: payload.len(),
-        hop_limit: about.hop_limit(),
-    };
-    // The first eight bytes name the ports, which is what the guest's kernel needs.
-    let data = payload.get(..8).unwrap_or(payload);
-    icmp(to, from, about.src_addr(), &Icmpv4Repr::DstUnreachable { reason, header, data })
+    let message = Icmpv4Repr::DstUnreachable { reason, header: about.header, data: &about.ports };
+    icmp(to, from, about.header.src_addr, &message)
 }
 
 /// One TCP segment without payload.

@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 
 use crate::config::Destination;
 use crate::flows::{FlowKey, Seat, WhenFull};
+use crate::frame::Quote;
 use crate::metadata::{HopLimit, MetadataStream};
 use crate::port::Shared;
 use crate::rules::Protocol;
@@ -109,6 +110,6 @@ fn explain(shared: &Shared, error: &io::Error, syn: &[u8]) {
         return refuse(shared, syn);
     };
     if let Ok(packet) = Ipv4Packet::new_checked(syn) {
-        shared.send(frame::unreachable(shared.guest(), shared.config.gateway, &packet, *reason));
+        shared.send(frame::unreachable(shared.guest(), shared.config.gateway, &Quote::of(&packet), *reason));
     }
 }

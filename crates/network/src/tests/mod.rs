@@ -1,3 +1,11 @@
+//! The machine that every test speaks of, a guest that stands in for one, and the port between them.
+
+mod guest;
+mod inbound;
+mod link;
+mod local;
+mod outbound;
+
 use crate::Config;
 
 /// The machine that the tests speak of.
