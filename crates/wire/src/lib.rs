@@ -63,6 +63,7 @@ pub mod page;
 mod percent;
 pub mod protocol;
 pub mod query;
+pub mod rest_json;
 pub mod shapes;
 pub mod sigv4;
 pub mod xml;

@@ -14,9 +14,6 @@ use sha2::Sha256;
 
 use crate::FromQuery;
 
-/// What EC2's describe operations take for `MaxResults`.
-pub const MAX_RESULTS: RangeInclusive<i32> = 5..=1000;
-
 /// Parameters that choose the page and not what is listed: left out of the digest in [`Listing`].
 pub const PARAMETERS: &[&str] = &["MaxResults", "NextToken"];
 
@@ -42,11 +39,12 @@ impl Paging {
         Ok(())
     }
 
-    /// How many items a page holds at most; None when the caller wants all.
-    pub fn size(&self, bounds: &RangeInclusive<i32>) -> Result<Option<usize>, Fault> {
+    /// How many items a page holds at most; None when the caller wants all. `bounds` is mostly
+    /// [`model::limits::PAGE_RESULTS`].
+    pub fn size(&self, bounds: &RangeInclusive<u32>) -> Result<Option<usize>, Fault> {
         let Some(given) = self.max_results else { return Ok(None) };
-        match usize::try_from(given) {
-            Ok(size) if bounds.contains(&given) => Ok(Some(size)),
+        match u32::try_from(given) {
+            Ok(size) if bounds.contains(&size) => Ok(usize::try_from(size).ok()),
             _ => {
                 let (least, most) = (bounds.start(), bounds.end());
                 let message = format!(
@@ -90,7 +88,7 @@ impl Listing<'_> {
     pub fn page<T>(
         &self,
         paging: &Paging,
-        bounds: &RangeInclusive<i32>,
+        bounds: &RangeInclusive<u32>,
         mut items: Vec<T>,
         key_of: impl Fn(&T) -> String,
     ) -> Result<Page<T>, Fault> {
@@ -142,6 +140,7 @@ impl Listing<'_> {
 
 #[cfg(test)]
 mod tests {
+    use model::limits::PAGE_RESULTS;
     use proptest::prelude::*;
 
     use super::*;
@@ -193,11 +192,11 @@ mod tests {
 
     #[test]
     fn sizes_have_bounds() {
-        for bad in [4, 0, -1, 1001, i32::MAX] {
-            assert_eq!(ask(Some(bad), None).size(&MAX_RESULTS).unwrap_err().code, Code::InvalidMaxResults);
+        for bad in [4, 0, -1, 1001, i32::MAX, i32::MIN] {
+            assert_eq!(ask(Some(bad), None).size(&PAGE_RESULTS).unwrap_err().code, Code::InvalidMaxResults);
         }
-        assert_eq!(ask(Some(5), None).size(&MAX_RESULTS), Ok(Some(5)));
-        assert_eq!(ask(None, None).size(&MAX_RESULTS), Ok(None));
+        assert_eq!(ask(Some(5), None).size(&PAGE_RESULTS), Ok(Some(5)));
+        assert_eq!(ask(None, None).size(&PAGE_RESULTS), Ok(None));
         let fault = ask(Some(5), None).refuse_with_ids("imagesSet", true).unwrap_err();
         assert_eq!(fault.message, "The parameter imagesSet cannot be used with the parameter maxResults");
         assert_eq!(ask(None, None).refuse_with_ids("imagesSet", true), Ok(()));

@@ -1,12 +1,14 @@
 //! Responses as XML: a streaming writer, the traits that the derive implements, and envelopes.
 //!
-//! Nothing here reads XML.
+//! The only reading is that of a response's single values, for clients.
 
 mod element;
 mod envelope;
+mod reader;
 
 pub use element::Element;
 pub use envelope::{ErrorSide, aws_query_error, aws_query_response, ec2_error, ec2_response};
+pub use reader::first_text;
 
 use std::fmt::Display;
 

@@ -1,0 +1,142 @@
+//! `katagami push`: a disk in a file becomes an image.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use crate::client::{Client, Repeat};
+use crate::config::Connection;
+use crate::environment::Environment;
+use crate::error::{Error, Result};
+use crate::push::{self, Progress, Show, Source, Upload};
+use crate::ui;
+
+/// Upload a raw disk and register it as an image
+///
+/// Holes and blocks of zeros are not sent. The image id is the only line on standard output.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  katagami push disk.raw --name debian-12
+  image=$(katagami push disk.raw --name web --tag stage=test --progress none)")]
+pub struct Push {
+    /// A raw disk: a file or a block device
+    file: PathBuf,
+    /// The image's name
+    #[arg(long)]
+    name: String,
+    /// What the image is for
+    #[arg(long)]
+    description: Option<String>,
+    /// A tag of the image and its snapshot, may be repeated
+    #[arg(long = "tag", value_name = "KEY=VALUE", value_parser = tag)]
+    tags: Vec<(String, String)>,
+    #[arg(long, default_value = "x86_64", help = "The processor that it runs on")]
+    architecture: String,
+    /// legacy-bios, uefi or uefi-preferred [default: what the instance type prefers]
+    #[arg(long)]
+    boot_mode: Option<String>,
+    #[arg(long, value_name = "DEVICE", default_value = "/dev/xvda", help = "The name of the root device")]
+    root_device_name: String,
+    /// The disk has no driver for the enhanced network adapter
+    #[arg(long)]
+    no_ena: bool,
+    #[arg(long, value_name = "COUNT", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=64), help = "Blocks that are sent at the same time")]
+    parallel: u16,
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        hide_possible_values = true,
+        help = "auto, json (a line each second) or none"
+    )]
+    progress: ProgressKind,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+enum ProgressKind {
+    /// A bar on a terminal, a line each ten seconds elsewhere.
+    #[default]
+    Auto,
+    Json,
+    None,
+}
+
+impl Push {
+    pub(super) async fn run(self, environment: &Environment) -> Result<()> {
+        let source = Source::open(&self.file)?;
+        let client = super::client(&self.connection, environment)?;
+        let progress = Progress::start(self.show(), source.size_bytes(), &client);
+        let upload = Upload {
+            client: &client,
+            description: self
+                .description
+                .clone()
+                .unwrap_or_else(|| format!("Disk of the image {}", self.name)),
+            tags: self.tags.clone(),
+            parallel: usize::from(self.parallel),
+        };
+        let uploaded = upload.run(source, &progress).await;
+        progress.finish(&self.name, uploaded.is_ok());
+        let snapshot_id = uploaded?;
+        push::wait_for_snapshot(&client, &snapshot_id).await?;
+        let image_id = self.register(&client, &snapshot_id).await?;
+        ui::result_line(&image_id)
+    }
+
+    fn show(&self) -> Show {
+        match self.progress {
+            ProgressKind::None => Show::Nothing,
+            ProgressKind::Json => Show::Json,
+            ProgressKind::Auto if ui::is_watched() => Show::Bar,
+            ProgressKind::Auto => Show::Lines,
+        }
+    }
+
+    async fn register(&self, client: &Client, snapshot_id: &str) -> Result<String> {
+        let document =
+            client.ec2("RegisterImage", &self.register_parameters(snapshot_id), Repeat::Unsafe).await;
+        let document = document.map_err(|e| {
+            let kept = format!(
+                "the uploaded snapshot {snapshot_id} is kept; register it with aws ec2 register-image"
+            );
+            let hint = e.hint().map_or_else(|| kept.clone(), |hint| format!("{hint}; {kept}"));
+            e.with_hint(hint)
+        })?;
+        wire::xml::first_text(&document, "imageId")
+            .ok_or_else(|| Error::failed("the server's answer to RegisterImage has no image id"))
+    }
+
+    fn register_parameters(&self, snapshot_id: &str) -> Vec<(String, String)> {
+        let mut parameters = vec![
+            ("Name", self.name.clone()),
+            ("Architecture", self.architecture.clone()),
+            ("VirtualizationType", "hvm".to_owned()),
+            ("EnaSupport", (!self.no_ena).to_string()),
+            ("RootDeviceName", self.root_device_name.clone()),
+            ("BlockDeviceMapping.1.DeviceName", self.root_device_name.clone()),
+            ("BlockDeviceMapping.1.Ebs.SnapshotId", snapshot_id.to_owned()),
+            ("BlockDeviceMapping.1.Ebs.VolumeType", "gp3".to_owned()),
+            ("BlockDeviceMapping.1.Ebs.DeleteOnTermination", "true".to_owned()),
+        ];
+        parameters.extend(self.description.clone().map(|text| ("Description", text)));
+        parameters.extend(self.boot_mode.clone().map(|mode| ("BootMode", mode)));
+        let mut parameters: Vec<(String, String)> =
+            parameters.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        if !self.tags.is_empty() {
+            parameters.push(("TagSpecification.1.ResourceType".into(), "image".into()));
+        }
+        for ((key, value), n) in self.tags.iter().zip(1..) {
+            parameters.push((format!("TagSpecification.1.Tag.{n}.Key"), key.clone()));
+            parameters.push((format!("TagSpecification.1.Tag.{n}.Value"), value.clone()));
+        }
+        parameters
+    }
+}
+
+fn tag(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("write KEY=VALUE")?;
+    if key.is_empty() { Err("the key is empty".into()) } else { Ok((key.to_owned(), value.to_owned())) }
+}
