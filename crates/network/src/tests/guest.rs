@@ -155,10 +155,9 @@ impl Guest {
 
     /// Waits for a connection to be made (true) or refused (false).
     pub(super) async fn connected(&mut self, handle: SocketHandle) -> bool {
-        self.drive(|guest| match guest.tcp(handle).state() {
-            tcp::State::Established | tcp::State::CloseWait => Some(true),
-            tcp::State::Closed => Some(false),
-            _ => None,
+        self.drive(|guest| {
+            let socket = guest.tcp(handle);
+            (socket.may_send() || !socket.is_open()).then_some(socket.may_send())
         })
         .await
     }

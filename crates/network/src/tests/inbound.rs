@@ -125,7 +125,7 @@ async fn clients_outside_the_rules_are_turned_away() {
             match outcome.map_err(|error| error.kind()) {
                 Err(std::io::ErrorKind::ConnectionReset) => return,
                 Err(std::io::ErrorKind::ConnectionRefused) => {
-                    tokio::time::sleep(Duration::from_millis(20)).await
+                    tokio::time::sleep(Duration::from_millis(20)).await;
                 }
                 other => panic!("{other:?}"),
             }

@@ -135,7 +135,7 @@ async fn a_host_that_does_not_read_stops_the_guest() {
             if taken > 0 {
                 (sent, quiet_since) = (sent + taken, clock.monotonic());
             }
-            (clock.monotonic() - quiet_since > Duration::from_millis(300)).then_some(())
+            (clock.monotonic().saturating_sub(quiet_since) > Duration::from_millis(300)).then_some(())
         })
         .await;
     world.guest.tcp(handle).close();
@@ -335,7 +335,7 @@ async fn throughput_is_printed() {
     assert!(world.guest.connected(handle).await);
     world.guest.send(handle, &vec![6; BYTES]).await;
     world.guest.receive_exactly(handle, 1).await;
-    let up = clock.monotonic() - start;
+    let up = clock.monotonic().saturating_sub(start);
     let start = clock.monotonic();
     let handle = world.guest.dial("10.0.0.1:1000");
     assert!(world.guest.connected(handle).await);
@@ -348,7 +348,7 @@ async fn throughput_is_printed() {
         })
         .await;
     host.await.unwrap();
-    let down = clock.monotonic() - start;
+    let down = clock.monotonic().saturating_sub(start);
     println!("{} MiB up in {up:?}, down in {down:?}", BYTES >> 20);
 }
 
