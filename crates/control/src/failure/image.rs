@@ -1,0 +1,74 @@
+//! Texts about images. Clients take ids out of them: `'[ami-…]'`.
+
+use model::{AccountId, Code, ImageId};
+
+use super::Failure;
+
+impl Failure {
+    pub(crate) fn image_not_found(id: &ImageId) -> Self {
+        Self::new(Code::InvalidAmiIdNotFound, format!("The image id '[{id}]' does not exist"))
+    }
+
+    pub(crate) fn images_not_found(ids: &[ImageId]) -> Self {
+        match ids {
+            [one] => Self::image_not_found(one),
+            _ => {
+                let list = ids.iter().map(ImageId::as_str).collect::<Vec<_>>().join(", ");
+                Self::new(Code::InvalidAmiIdNotFound, format!("The image ids '[{list}]' do not exist"))
+            }
+        }
+    }
+
+    pub(crate) fn image_gone(id: &ImageId) -> Self {
+        Self::new(Code::InvalidAmiIdUnavailable, format!("The image ID '{id}' is no longer available"))
+    }
+
+    pub(crate) fn image_pending(id: &ImageId) -> Self {
+        Self::new(
+            Code::InvalidAmiIdUnavailable,
+            format!("The image ID '{id}' is currently pending and may not be used for this operation"),
+        )
+    }
+
+    /// The image is the caller's to launch, but not to change.
+    pub(crate) fn image_not_owned(id: &ImageId) -> Self {
+        Self::new(Code::AuthFailure, format!("Not authorized for image:{id}"))
+    }
+
+    pub(crate) fn image_name_taken(name: &str, by: &ImageId) -> Self {
+        Self::new(Code::InvalidAmiNameDuplicate, format!("AMI name {name} is already in use by AMI {by}"))
+    }
+
+    pub(crate) fn image_name_malformed() -> Self {
+        Self::new(
+            Code::InvalidAmiNameMalformed,
+            "AMI names must be between 3 and 128 characters long, and may contain letters, numbers, '(', ')', \
+             '[', ']', ' ', '.', '/', '-', ''', '@' and '_'",
+        )
+    }
+
+    pub(crate) fn image_limit(limit: usize) -> Self {
+        Self::new(
+            Code::ResourceLimitExceeded,
+            format!("The account already has {limit} images in this Region, the most it may have."),
+        )
+    }
+
+    pub(crate) fn image_storage_denied() -> Self {
+        Self::new(Code::InvalidRequest, "You do not have permission to access the storage of this ami")
+    }
+
+    pub(crate) fn launch_permission_item(text: &str) -> Self {
+        Self::new(
+            Code::InvalidAmiAttributeItemValue,
+            format!("Invalid attribute item value \"{text}\" for userId or userGroup item type."),
+        )
+    }
+
+    pub(crate) fn owner_in_launch_permissions(owner: &AccountId) -> Self {
+        Self::new(
+            Code::InvalidAmiAttributeItemValue,
+            format!("The account {owner} owns the image and may launch it anyway."),
+        )
+    }
+}

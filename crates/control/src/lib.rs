@@ -1,0 +1,20 @@
+//! The product: what every API action means, and the work that follows from it.
+//!
+//! Operations run inside one transaction and touch nothing else; what is slower is a job. Refuses
+//! to know: sockets, QEMU, file formats, SQL.
+
+pub mod failure;
+mod jobs;
+mod operations;
+pub mod ports;
+mod spine;
+mod sweeps;
+
+pub use failure::Failure;
+
+pub use spine::accounts::{NewAccount, create_account, ensure_first_account};
+pub use spine::authenticate::AuthMode;
+pub use spine::dispatcher::{Answer, Call, Dispatcher};
+pub use spine::env::Env;
+pub use spine::registry::{Listed, registry};
+pub use spine::runner::{Runner, RunnerOptions};

@@ -1,0 +1,142 @@
+//! From a signature to a caller.
+
+use std::str::FromStr;
+
+use model::{AccountId, Code, Region};
+use wire::sigv4::{AuthFault, Claim, RequestParts, Rules};
+
+use super::accounts;
+use super::block;
+use super::cx::Caller;
+use super::dispatcher::{Call, Dispatcher};
+use crate::failure::Failure;
+
+/// Whether signatures are checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuthMode {
+    Strict,
+    /// For test suites on loopback: any signature, or none, is accepted. A twelve-digit access key
+    /// id names the account, any other means the first one.
+    Emulated,
+}
+
+/// Whom a call comes from and which service it is for.
+#[derive(Debug)]
+pub(in crate::spine) struct Authenticated {
+    pub(in crate::spine) caller: Caller,
+    pub(in crate::spine) service: String,
+}
+
+/// Checked against when the key does not exist, so that both refusals take the same time.
+const NO_SECRET: &str = "0000000000000000000000000000000000000000";
+
+const FALLBACK_REGION: &str = "us-east-1";
+
+impl Dispatcher {
+    pub(in crate::spine) async fn authenticate(
+        &self,
+        call: &Call,
+        request_id: &str,
+    ) -> Result<Authenticated, Failure> {
+        let headers = readable_headers(call)?;
+        let parts = RequestParts {
+            method: call.method.as_str(),
+            path: &call.path,
+            query: &call.query,
+            headers: &headers,
+        };
+        match self.auth {
+            AuthMode::Strict => self.authenticate_strictly(call, &parts, request_id).await,
+            AuthMode::Emulated => self.authenticate_anyone(call, &parts, request_id).await,
+        }
+    }
+
+    async fn authenticate_strictly(
+        &self,
+        call: &Call,
+        parts: &RequestParts<'_>,
+        request_id: &str,
+    ) -> Result<Authenticated, Failure> {
+        let claim = Claim::parse(parts).map_err(refused)?;
+        let mut tx = self.metastore.read().await?;
+        let key = tx.access_key_get(&claim.access_key_id).await?;
+        let secret = key.as_ref().map_or(NO_SECRET, |key| key.secret_access_key.as_str());
+        let rules = if claim.scope.service == block::SCOPE { Rules::UNSIGNED_BODY } else { Rules::SIGNED_BODY };
+        let verified = claim.verify(secret, parts, &call.body, self.env.clock.now(), rules);
+        // Keys of this service have no session; a token belongs to some other key.
+        let Some(key) = key.filter(|_| claim.session_token.is_none()) else {
+            return Err(Failure::unknown_access_key());
+        };
+        verified.map_err(refused)?;
+        Ok(Authenticated {
+            caller: Caller {
+                account: key.account_id,
+                region: Region::from_str(&claim.scope.region)?,
+                request_id: request_id.to_owned(),
+                access_key_id: key.access_key_id,
+            },
+            service: claim.scope.service,
+        })
+    }
+
+    async fn authenticate_anyone(
+        &self,
+        call: &Call,
+        parts: &RequestParts<'_>,
+        request_id: &str,
+    ) -> Result<Authenticated, Failure> {
+        let claim = Claim::parse(parts).ok();
+        let access_key_id = claim.as_ref().map_or_else(String::new, |claim| claim.access_key_id.clone());
+        let account = self.emulated_account(&access_key_id).await?;
+        let region = claim.as_ref().map_or(FALLBACK_REGION, |claim| claim.scope.region.as_str());
+        let service = claim.as_ref().map_or_else(|| guessed_service(call), |claim| claim.scope.service.clone());
+        let caller = Caller {
+            account,
+            region: Region::from_str(region)?,
+            request_id: request_id.to_owned(),
+            access_key_id,
+        };
+        Ok(Authenticated { caller, service })
+    }
+
+    async fn emulated_account(&self, access_key_id: &str) -> Result<AccountId, Failure> {
+        let mut tx = self.metastore.read().await?;
+        let Ok(account_id) = AccountId::from_str(access_key_id) else {
+            let first = tx.account_by_name(accounts::FIRST_ACCOUNT).await?;
+            return first.map(|account| account.account_id).ok_or_else(Failure::unknown_access_key);
+        };
+        if tx.account_get(&account_id).await?.is_none() {
+            tx.rollback().await;
+            accounts::ensure_numbered_account(&self.metastore, &self.env, account_id.clone()).await?;
+        }
+        Ok(account_id)
+    }
+}
+
+/// The service of a call without a credential scope, from its form.
+fn guessed_service(call: &Call) -> String {
+    let service = if block::is_block_call(call) {
+        block::SCOPE
+    } else if super::dispatcher::speaks_sts(call) {
+        "sts"
+    } else {
+        "ec2"
+    };
+    service.to_owned()
+}
+
+/// Header values as text; a value that is none cannot have been signed by any client.
+fn readable_headers(call: &Call) -> Result<Vec<(&str, &str)>, Failure> {
+    let mut readable = Vec::with_capacity(call.headers.len());
+    for (name, value) in &call.headers {
+        readable.push((name.as_str(), value.to_str().map_err(|_| Failure::header_not_text())?));
+    }
+    Ok(readable)
+}
+
+fn refused(fault: AuthFault) -> Failure {
+    match fault.code() {
+        Code::InvalidClientTokenId => Failure::unknown_access_key(),
+        code => Failure::signature(code, fault),
+    }
+}

@@ -1,0 +1,82 @@
+//! Images: visible to the owner and to whom a launch permission names.
+
+use model::limits::IMAGES_PER_REGION_MAX;
+use model::{Image, ImageId, ImageState, SnapshotId};
+
+use super::super::cx::Cx;
+use super::super::granted::{Creation, Granted};
+use super::super::write::Write;
+use crate::failure::Failure;
+
+impl Cx<'_> {
+    /// An image that the caller may see, and launch once it is available.
+    pub(crate) async fn image(&mut self, id: &ImageId) -> Result<Granted<Image>, Failure> {
+        match self.tx.image_get(id).await? {
+            Some(image) if self.sees(&image) => Ok(Granted::new(image)),
+            _ => Err(self.image_missing(id).await?),
+        }
+    }
+
+    /// An image that the caller may change.
+    pub(crate) async fn own_image(&mut self, id: &ImageId) -> Result<Granted<Image>, Failure> {
+        let image = self.image(id).await?;
+        if image.owner_id == self.caller.account { Ok(image) } else { Err(Failure::image_not_owned(id)) }
+    }
+
+    /// Everything that `DescribeImages` may list: own, shared and public images of the region.
+    pub(crate) async fn images_visible(&mut self) -> Result<Vec<Image>, Failure> {
+        Ok(self.tx.images_visible(&self.caller.account, self.caller.region).await?)
+    }
+
+    pub(crate) async fn image_by_name(&mut self, name: &str) -> Result<Option<Image>, Failure> {
+        Ok(self.tx.image_by_name(&self.caller.account, self.caller.region, name).await?)
+    }
+
+    /// Whether one more image of this name may be made: unique in account and region, below the limit.
+    pub(crate) async fn may_name_image(&mut self, name: &str) -> Result<(), Failure> {
+        if let Some(other) = self.image_by_name(name).await? {
+            return Err(Failure::image_name_taken(name, &other.image_id));
+        }
+        let count = self.tx.image_count(&self.caller.account, self.caller.region).await?;
+        if count >= IMAGES_PER_REGION_MAX as u64 {
+            return Err(Failure::image_limit(IMAGES_PER_REGION_MAX));
+        }
+        Ok(())
+    }
+
+    /// Own images that are made of the snapshot.
+    pub(crate) async fn images_using_snapshot(&mut self, id: &SnapshotId) -> Result<Vec<Image>, Failure> {
+        Ok(self.tx.images_using_snapshot(id).await?)
+    }
+
+    fn sees(&self, image: &Image) -> bool {
+        let own = image.owner_id == self.caller.account;
+        let shared = image.may_be_launched_by(&self.caller.account) && image.state == ImageState::Available;
+        image.region == self.caller.region && (own || shared)
+    }
+
+    /// A deregistered image is told apart from one that never was, to its owner alone.
+    async fn image_missing(&mut self, id: &ImageId) -> Result<Failure, Failure> {
+        let tombstone = self.tx.image_tombstone(id).await?;
+        let was_own = tombstone.is_some_and(|tombstone| tombstone.owner_id == self.caller.account);
+        Ok(if was_own { Failure::image_gone(id) } else { Failure::image_not_found(id) })
+    }
+}
+
+impl Write<'_, '_> {
+    pub(crate) async fn image_insert(&mut self, creation: Creation, image: &Image) -> Result<(), Failure> {
+        self.cx.tx.image_insert(image).await?;
+        self.created_tags_put(&creation, image.image_id.as_str()).await
+    }
+
+    pub(crate) async fn image_update(&mut self, image: Granted<Image>) -> Result<(), Failure> {
+        Ok(self.cx.tx.image_update(&image).await?)
+    }
+
+    /// Removes the image; a tombstone remembers whose it was.
+    pub(crate) async fn image_delete(&mut self, image: Granted<Image>) -> Result<(), Failure> {
+        self.cx.tx.tags_delete_all(image.image_id.as_str()).await?;
+        self.cx.tx.image_delete(&image.image_id).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,75 @@
+//! Instances: the owner's alone.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+use model::{Instance, InstanceId, SecurityGroupId, SubnetId};
+
+use super::super::cx::Cx;
+use super::super::granted::{Creation, Granted};
+use super::super::write::Write;
+use crate::failure::Failure;
+
+impl Cx<'_> {
+    pub(crate) async fn instance(&mut self, id: &InstanceId) -> Result<Granted<Instance>, Failure> {
+        let mut found = self.instances_by_id(std::slice::from_ref(id)).await?;
+        found.pop().ok_or_else(|| Failure::instances_not_found(std::slice::from_ref(id)))
+    }
+
+    /// All of these, or an error that names those that are not there.
+    pub(crate) async fn instances_by_id(
+        &mut self,
+        ids: &[InstanceId],
+    ) -> Result<Vec<Granted<Instance>>, Failure> {
+        let (mut found, mut missing) = (Vec::new(), Vec::new());
+        for id in ids {
+            match self.tx.instance_get(id).await?.filter(|instance| self.owns(instance)) {
+                Some(instance) => found.push(Granted::new(instance)),
+                None => missing.push(id.clone()),
+            }
+        }
+        if missing.is_empty() { Ok(found) } else { Err(Failure::instances_not_found(&missing)) }
+    }
+
+    pub(crate) async fn instances(&mut self) -> Result<Vec<Instance>, Failure> {
+        Ok(self.tx.instances_owned(&self.caller.account, self.caller.region).await?)
+    }
+
+    pub(crate) async fn instances_using_group(
+        &mut self,
+        id: &SecurityGroupId,
+    ) -> Result<Vec<Instance>, Failure> {
+        Ok(self.tx.instances_using_group(id).await?)
+    }
+
+    pub(crate) async fn private_ips_in_subnet(
+        &mut self,
+        id: &SubnetId,
+    ) -> Result<BTreeSet<Ipv4Addr>, Failure> {
+        Ok(self.tx.private_ips_in_subnet(id).await?)
+    }
+
+    /// Of the whole installation: loopback addresses of the host are not divided by account.
+    pub(crate) async fn public_ips_in_use(&mut self) -> Result<BTreeSet<Ipv4Addr>, Failure> {
+        Ok(self.tx.public_ips_in_use().await?)
+    }
+
+    fn owns(&self, instance: &Instance) -> bool {
+        instance.owner_id == self.caller.account && instance.availability_zone.region == self.caller.region
+    }
+}
+
+impl Write<'_, '_> {
+    pub(crate) async fn instance_insert(
+        &mut self,
+        creation: &Creation,
+        instance: &Instance,
+    ) -> Result<(), Failure> {
+        self.cx.tx.instance_insert(instance).await?;
+        self.created_tags_put(creation, instance.instance_id.as_str()).await
+    }
+
+    pub(crate) async fn instance_update(&mut self, instance: Granted<Instance>) -> Result<(), Failure> {
+        Ok(self.cx.tx.instance_update(&instance).await?)
+    }
+}

@@ -1,0 +1,335 @@
+//! A host in memory: volumes are sparse maps, machines are states that tests move.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use bytes::Bytes;
+use control::ports::{
+    ExitCause, FrozenExtent, Host, HostError, HostErrorKind, HostResult, MachineSpec, MachineStatus, Shutdown,
+    VolumeSpec,
+};
+use model::{Clock, InstanceId, Timestamp};
+
+use crate::gate::Gate;
+
+const BLOCK: u64 = 4096;
+
+/// The content of a volume by 4 KiB block; absent is untouched, an empty vector is zeros.
+type Blocks = BTreeMap<u64, Vec<u8>>;
+
+#[derive(Debug, Clone, Default)]
+struct FakeVolume {
+    spec: Option<VolumeSpec>,
+    blocks: Blocks,
+    /// Which blocks changed since the freeze before, by freeze name, in the order of freezing.
+    freezes: Vec<Freeze>,
+    changed: BTreeSet<u64>,
+}
+
+#[derive(Debug, Clone)]
+struct Freeze {
+    name: String,
+    content: Blocks,
+    changed: BTreeSet<u64>,
+}
+
+#[derive(Debug, Clone)]
+struct FakeMachine {
+    spec: MachineSpec,
+    status: MachineStatus,
+    console: Vec<u8>,
+    console_time: Timestamp,
+    reboots: u32,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    volumes: BTreeMap<String, FakeVolume>,
+    machines: BTreeMap<InstanceId, FakeMachine>,
+    /// Machines started from now on crash at once with this text.
+    unbootable: Option<String>,
+    /// Machines ignore the power button.
+    deaf: bool,
+}
+
+/// The host of a test's world.
+#[derive(Debug)]
+pub struct FakeHost {
+    state: Mutex<State>,
+    clock: Arc<dyn Clock>,
+    gate: Gate,
+}
+
+impl FakeHost {
+    pub fn new(clock: Arc<dyn Clock>, gate: Gate) -> Self {
+        Self { state: Mutex::default(), clock, gate }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no test panics while it holds the host")
+    }
+
+    /// Passes the gate, acts, passes it again: a killed caller may die before or after the effect.
+    fn act<'a, T: Send + 'a>(
+        &'a self,
+        call: &'static str,
+        act: impl FnOnce(&mut State) -> Result<T, HostError> + Send + 'a,
+    ) -> HostResult<'a, T> {
+        Box::pin(async move {
+            self.gate.pass(call).await.map_err(|text| error(HostErrorKind::Unavailable, &text))?;
+            let done = act(&mut self.state());
+            self.gate.pass_done(call).await;
+            done
+        })
+    }
+
+    /// What a guest would do: writes to the volume of a machine, or of none.
+    pub fn guest_write(&self, key: &str, offset_bytes: u64, data: &[u8]) {
+        let mut state = self.state();
+        let volume = state.volumes.get_mut(key).expect("the test names a volume that exists");
+        write_blocks(volume, offset_bytes, data);
+    }
+
+    /// The guest switches itself off.
+    pub fn guest_shutdown(&self, id: &InstanceId) {
+        self.exit(id, ExitCause::GuestShutdown);
+    }
+
+    /// The machine's process dies.
+    pub fn crash(&self, id: &InstanceId, text: &str) {
+        let reason = model::StateReason::new("Server.InternalError", text);
+        self.exit(id, ExitCause::Crashed(reason));
+    }
+
+    fn exit(&self, id: &InstanceId, cause: ExitCause) {
+        if let Some(machine) = self.state().machines.get_mut(id) {
+            machine.status = MachineStatus::Exited { cause };
+        }
+    }
+
+    pub fn console_append(&self, id: &InstanceId, text: &str) {
+        let now = self.clock.now();
+        if let Some(machine) = self.state().machines.get_mut(id) {
+            machine.console.extend_from_slice(text.as_bytes());
+            machine.console_time = now;
+        }
+    }
+
+    pub fn set_unbootable(&self, why: Option<&str>) {
+        self.state().unbootable = why.map(str::to_owned);
+    }
+
+    pub fn set_deaf(&self, deaf: bool) {
+        self.state().deaf = deaf;
+    }
+
+    pub fn reboots(&self, id: &InstanceId) -> u32 {
+        self.state().machines.get(id).map_or(0, |machine| machine.reboots)
+    }
+
+    pub fn machine_spec(&self, id: &InstanceId) -> Option<MachineSpec> {
+        self.state().machines.get(id).map(|machine| machine.spec.clone())
+    }
+
+    pub fn is_running(&self, id: &InstanceId) -> bool {
+        let state = self.state();
+        state.machines.get(id).is_some_and(|m| matches!(m.status, MachineStatus::Running { .. }))
+    }
+
+    pub fn volume_keys(&self) -> Vec<String> {
+        self.state().volumes.keys().cloned().collect()
+    }
+
+    pub fn machine_ids(&self) -> Vec<InstanceId> {
+        self.state().machines.keys().cloned().collect()
+    }
+
+    pub fn volume_spec(&self, key: &str) -> Option<VolumeSpec> {
+        self.state().volumes.get(key).and_then(|volume| volume.spec.clone())
+    }
+}
+
+fn error(kind: HostErrorKind, context: &str) -> HostError {
+    HostError { kind, context: context.to_owned(), source: None }
+}
+
+fn missing(what: &str) -> HostError {
+    error(HostErrorKind::NotFound, &format!("no such {what}"))
+}
+
+fn write_blocks(volume: &mut FakeVolume, offset_bytes: u64, data: &[u8]) {
+    assert!(offset_bytes.is_multiple_of(BLOCK), "tests write whole blocks");
+    for (index, block) in (offset_bytes / BLOCK..).zip(data.chunks(4096)) {
+        let content = if block.iter().all(|b| *b == 0) { Vec::new() } else { block.to_vec() };
+        volume.blocks.insert(index, content);
+        volume.changed.insert(index);
+    }
+}
+
+fn freeze_of<'a>(state: &'a State, key: &str, name: &str) -> Result<(&'a FakeVolume, usize), HostError> {
+    let volume = state.volumes.get(key).ok_or_else(|| missing("volume"))?;
+    let at = volume.freezes.iter().position(|freeze| freeze.name == name);
+    at.map(|at| (volume, at)).ok_or_else(|| missing("freeze"))
+}
+
+fn extents(volume: &FakeVolume, from: usize, to: usize) -> Vec<FrozenExtent> {
+    let freezes = volume.freezes.get(from..=to).unwrap_or_default();
+    let changed: BTreeSet<u64> = freezes.iter().flat_map(|freeze| freeze.changed.iter().copied()).collect();
+    let content = volume.freezes.get(to).map(|freeze| &freeze.content);
+    let is_zero = |index: &u64| content.and_then(|c| c.get(index)).is_none_or(Vec::is_empty);
+    let mut extents: Vec<FrozenExtent> = Vec::new();
+    for index in changed {
+        let (offset_bytes, zero) = (index * BLOCK, is_zero(&index));
+        match extents.last_mut() {
+            Some(last) if last.offset_bytes + last.len_bytes == offset_bytes && last.is_zero == zero => {
+                last.len_bytes += BLOCK;
+            }
+            _ => extents.push(FrozenExtent { offset_bytes, len_bytes: BLOCK, is_zero: zero }),
+        }
+    }
+    extents
+}
+
+impl Host for FakeHost {
+    fn volume_create(&self, spec: VolumeSpec) -> HostResult<'_, ()> {
+        self.act("volume_create", move |state| {
+            let volume = state.volumes.entry(spec.key.clone()).or_default();
+            volume.spec = Some(spec);
+            Ok(())
+        })
+    }
+
+    fn volume_delete<'a>(&'a self, key: &'a str) -> HostResult<'a, ()> {
+        self.act("volume_delete", move |state| {
+            state.volumes.remove(key);
+            Ok(())
+        })
+    }
+
+    fn volume_write<'a>(&'a self, key: &'a str, offset_bytes: u64, data: Bytes) -> HostResult<'a, ()> {
+        self.act("volume_write", move |state| {
+            let volume = state.volumes.get_mut(key).ok_or_else(|| missing("volume"))?;
+            write_blocks(volume, offset_bytes, &data);
+            Ok(())
+        })
+    }
+
+    fn volume_freeze<'a>(&'a self, key: &'a str, freeze: &'a str) -> HostResult<'a, ()> {
+        self.act("volume_freeze", move |state| {
+            let volume = state.volumes.get_mut(key).ok_or_else(|| missing("volume"))?;
+            if volume.freezes.iter().all(|existing| existing.name != freeze) {
+                let changed = std::mem::take(&mut volume.changed);
+                let content = volume.blocks.clone();
+                volume.freezes.push(Freeze { name: freeze.to_owned(), content, changed });
+            }
+            Ok(())
+        })
+    }
+
+    fn frozen_extents<'a>(
+        &'a self,
+        key: &'a str,
+        freeze: &'a str,
+        since: Option<&'a str>,
+    ) -> HostResult<'a, Vec<FrozenExtent>> {
+        self.act("frozen_extents", move |state| {
+            let (volume, to) = freeze_of(state, key, freeze)?;
+            let before = since.and_then(|since| volume.freezes.iter().position(|f| f.name == since));
+            Ok(extents(volume, before.map_or(0, |at| at + 1), to))
+        })
+    }
+
+    fn frozen_read<'a>(&'a self, key: &'a str, freeze: &'a str, extent: FrozenExtent) -> HostResult<'a, Bytes> {
+        self.act("frozen_read", move |state| {
+            let (volume, at) = freeze_of(state, key, freeze)?;
+            let content = volume.freezes.get(at).map(|freeze| &freeze.content).ok_or_else(|| missing("freeze"))?;
+            let first = extent.offset_bytes / BLOCK;
+            let mut bytes = Vec::new();
+            for index in first..first + extent.len_bytes / BLOCK {
+                let mut block = content.get(&index).cloned().unwrap_or_default();
+                block.resize(4096, 0);
+                bytes.append(&mut block);
+            }
+            Ok(bytes.into())
+        })
+    }
+
+    fn freeze_release<'a>(&'a self, key: &'a str, freeze: &'a str) -> HostResult<'a, ()> {
+        self.act("freeze_release", move |state| {
+            // Content stays readable in memory; only the name before matters to the callers.
+            freeze_of(state, key, freeze).map(|_| ())
+        })
+    }
+
+    fn machine_start(&self, spec: MachineSpec) -> HostResult<'_, ()> {
+        self.act("machine_start", move |state| {
+            let id = spec.instance.instance_id.clone();
+            let same = |m: &FakeMachine| {
+                m.spec.instance.generation == spec.instance.generation
+                    && matches!(m.status, MachineStatus::Starting | MachineStatus::Running { .. })
+            };
+            if state.machines.get(&id).is_some_and(same) {
+                return Ok(());
+            }
+            let now = self.clock.now();
+            let status = match &state.unbootable {
+                Some(text) => MachineStatus::Exited {
+                    cause: ExitCause::Crashed(model::StateReason::new("Server.InternalError", text.as_str())),
+                },
+                None => MachineStatus::Running { reachable_since: Some(now), accelerator: "fake".into() },
+            };
+            let console = b"fake guest\n".to_vec();
+            state.machines.insert(id, FakeMachine { spec, status, console, console_time: now, reboots: 0 });
+            Ok(())
+        })
+    }
+
+    fn machine_status<'a>(&'a self, id: &'a InstanceId) -> HostResult<'a, MachineStatus> {
+        self.act("machine_status", move |state| {
+            Ok(state.machines.get(id).map_or(MachineStatus::Absent, |machine| machine.status.clone()))
+        })
+    }
+
+    fn machine_stop<'a>(&'a self, id: &'a InstanceId, how: Shutdown) -> HostResult<'a, ()> {
+        self.act("machine_stop", move |state| {
+            let deaf = state.deaf && matches!(how, Shutdown::Graceful { .. });
+            if let Some(machine) = state.machines.get_mut(id)
+                && !deaf
+                && !matches!(machine.status, MachineStatus::Exited { .. })
+            {
+                machine.status = MachineStatus::Exited { cause: ExitCause::Stopped };
+            }
+            Ok(())
+        })
+    }
+
+    fn machine_reboot<'a>(&'a self, id: &'a InstanceId) -> HostResult<'a, ()> {
+        self.act("machine_reboot", move |state| {
+            let machine = state.machines.get_mut(id).ok_or_else(|| missing("machine"))?;
+            machine.reboots += 1;
+            Ok(())
+        })
+    }
+
+    fn machine_refresh(&self, spec: MachineSpec) -> HostResult<'_, ()> {
+        self.act("machine_refresh", move |state| {
+            if let Some(machine) = state.machines.get_mut(&spec.instance.instance_id) {
+                machine.spec = spec;
+            }
+            Ok(())
+        })
+    }
+
+    fn machine_forget<'a>(&'a self, id: &'a InstanceId) -> HostResult<'a, ()> {
+        self.act("machine_forget", move |state| {
+            state.machines.remove(id);
+            Ok(())
+        })
+    }
+
+    fn console_output<'a>(&'a self, id: &'a InstanceId) -> HostResult<'a, Option<(Timestamp, Vec<u8>)>> {
+        self.act("console_output", move |state| {
+            Ok(state.machines.get(id).map(|machine| (machine.console_time, machine.console.clone())))
+        })
+    }
+}

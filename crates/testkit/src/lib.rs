@@ -1,0 +1,14 @@
+//! Rigs for tests: a world in memory, faults, torture. Never part of the product.
+
+#![expect(clippy::panic, clippy::indexing_slicing, reason = "this crate is test code: a broken expectation ends the test")]
+
+pub mod gate;
+pub mod host;
+mod reply;
+mod store;
+mod world;
+
+pub use gate::{Fault, Gate};
+pub use host::FakeHost;
+pub use reply::Reply;
+pub use world::{Account, REGION, World, form};

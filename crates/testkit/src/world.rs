@@ -1,0 +1,213 @@
+//! A whole service in memory: the real dispatcher, jobs, metastore and snapshot store over a clock,
+//! ids and a host that the test owns.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use control::{Answer, AuthMode, Call, Dispatcher, Env, NewAccount, Runner, RunnerOptions};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use metastore::Metastore;
+use model::{AccountId, Clock, IdGen, ManualClock, SeededIdGen, Timestamp};
+use tokio::sync::Notify;
+use wire::sigv4::{Credentials, RequestParts, Signer};
+
+use crate::gate::Gate;
+use crate::host::FakeHost;
+use crate::reply::Reply;
+use crate::store::FaultStore;
+
+/// 2026-11-21T08:00:00Z.
+const START: Timestamp = Timestamp::from_millis(1_795_248_000_000);
+const HOST: &str = "127.0.0.1:4566";
+pub const REGION: &str = "us-east-1";
+
+/// Rounds of `settle` before a test is told that its jobs never end.
+const TURNS_MAX: u32 = 2000;
+
+/// One account's way of calling.
+#[derive(Debug, Clone)]
+pub struct Account {
+    pub id: AccountId,
+    access_key_id: String,
+    secret_access_key: String,
+}
+
+#[derive(Debug)]
+pub struct World {
+    pub clock: Arc<ManualClock>,
+    pub ids: Arc<SeededIdGen>,
+    pub gate: Gate,
+    pub metastore: Metastore,
+    pub store: blockstore::Store,
+    pub host: Arc<FakeHost>,
+    pub env: Env,
+    pub dispatcher: Dispatcher,
+    pub runner: Runner,
+    pub owner: Account,
+}
+
+impl World {
+    pub async fn new() -> Self {
+        Self::seeded(1).await
+    }
+
+    pub async fn seeded(seed: u64) -> Self {
+        let clock = Arc::new(ManualClock::at(START));
+        let ids = Arc::new(SeededIdGen::new(seed));
+        let gate = Gate::default();
+        let metastore = Metastore::in_memory(clock.clone()).await.expect("a database in memory opens");
+        let objects = Arc::new(FaultStore::new(blockstore::Store::in_memory(), gate.clone()));
+        let store = blockstore::Store::open(objects, ids.clone(), blockstore::Options::default())
+            .await
+            .expect("a store in memory opens");
+        let host = Arc::new(FakeHost::new(clock.clone(), gate.clone()));
+        let env =
+            Env { clock: clock.clone(), ids: ids.clone(), token_key: [7; 32], endpoint: HOST.to_owned() };
+        let wake = Arc::new(Notify::new());
+        let dispatcher = Dispatcher::new(
+            metastore.clone(),
+            store.clone(),
+            host.clone(),
+            env.clone(),
+            AuthMode::Strict,
+            wake.clone(),
+        );
+        let options = RunnerOptions { concurrency: 1 };
+        let runner =
+            Runner::new(metastore.clone(), store.clone(), host.clone(), env.clone(), wake, options);
+        let first = control::ensure_first_account(&metastore, &env).await.expect("the first account is made");
+        let owner = first.expect("a fresh database has no account").into();
+        Self { clock, ids, gate, metastore, store, host, env, dispatcher, runner, owner }
+    }
+
+    /// A further account.
+    pub async fn account(&self, name: &str) -> Account {
+        let made = control::create_account(&self.metastore, &self.env, name).await;
+        made.expect("the account is made").expect("the test uses each name once").into()
+    }
+
+    /// An EC2 call of the first account in the default region.
+    pub async fn call(&self, action: &str, params: &[(&str, &str)]) -> Reply {
+        self.call_as(&self.owner, REGION, action, params).await
+    }
+
+    pub async fn call_as(
+        &self,
+        account: &Account,
+        region: &str,
+        action: &str,
+        params: &[(&str, &str)],
+    ) -> Reply {
+        let mut pairs = vec![("Action", action), ("Version", "2016-11-15")];
+        pairs.extend_from_slice(params);
+        let body = form(&pairs);
+        self.send(account, region, "ec2", Method::POST, "/", &[], body.into_bytes()).await
+    }
+
+    /// A call to the EBS direct API: path with query, extra headers, body.
+    pub async fn ebs(
+        &self,
+        account: &Account,
+        method: Method,
+        path_and_query: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Reply {
+        self.send(account, REGION, "ebs", method, path_and_query, headers, body).await
+    }
+
+    /// Signs and sends anything.
+    #[expect(clippy::too_many_arguments, reason = "one parameter for each part of an HTTP request")]
+    pub async fn send(
+        &self,
+        account: &Account,
+        region: &str,
+        service: &str,
+        method: Method,
+        path_and_query: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Reply {
+        let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
+        let mut all = vec![("host", HOST)];
+        all.extend_from_slice(headers);
+        let signer = Signer {
+            credentials: Credentials {
+                access_key_id: &account.access_key_id,
+                secret_access_key: &account.secret_access_key,
+                session_token: None,
+            },
+            region,
+            service,
+        };
+        let parts = RequestParts { method: method.as_str(), path, query, headers: &all };
+        let signed = signer.headers(&parts, Some(&body), self.clock.now()).expect("the test's request can be signed");
+        let mut map = HeaderMap::new();
+        let pairs = all.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).chain(signed);
+        for (name, value) in pairs {
+            let name: HeaderName = name.parse().expect("header names of tests are valid");
+            map.insert(name, HeaderValue::from_str(&value).expect("header values of tests are valid"));
+        }
+        let call = Call { method, path: path.into(), query: query.into(), headers: map, body: Bytes::from(body) };
+        reply(self.dispatcher.answer(call).await)
+    }
+
+    /// Runs jobs and sweeps until nothing is left to do, moving time on where jobs wait for it.
+    pub async fn settle(&self) {
+        for _ in 0..TURNS_MAX {
+            if self.runner.turn().await.expect("claiming a job works") {
+                continue;
+            }
+            self.runner.sweep_once().await.expect("sweeps work");
+            let mut tx = self.metastore.read().await.expect("reading works");
+            let due = tx.next_due(self.clock.now()).await.expect("reading works");
+            match due {
+                None => return,
+                Some(due) => self.clock.advance(due.since(self.clock.now()).max(Duration::from_millis(1))),
+            }
+        }
+        panic!("jobs never end: {}", self.metastore.dump().await.expect("the dump works"));
+    }
+
+    /// The metastore as text, for comparing before and after.
+    pub async fn dump(&self) -> String {
+        self.metastore.dump().await.expect("the dump works")
+    }
+
+    pub fn ids(&self) -> &dyn IdGen {
+        self.ids.as_ref()
+    }
+}
+
+impl From<NewAccount> for Account {
+    fn from(made: NewAccount) -> Self {
+        Self {
+            id: made.account.account_id,
+            access_key_id: made.key.access_key_id,
+            secret_access_key: made.key.secret_access_key,
+        }
+    }
+}
+
+fn reply(answer: Answer) -> Reply {
+    Reply {
+        status: answer.status,
+        headers: answer.headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+        body: answer.body.to_vec(),
+    }
+}
+
+/// `application/x-www-form-urlencoded`, everything but unreserved characters escaped.
+pub fn form(pairs: &[(&str, &str)]) -> String {
+    let escape = |text: &str| -> String {
+        let bytes = text.bytes();
+        bytes
+            .map(|b| match b {
+                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(b).to_string(),
+                _ => format!("%{b:02X}"),
+            })
+            .collect()
+    };
+    pairs.iter().map(|(name, value)| format!("{}={}", escape(name), escape(value))).collect::<Vec<_>>().join("&")
+}
