@@ -9,3 +9,6 @@ pub use block_device_mapping::{BlockDeviceMapping, BlockDeviceMappingRequest, Eb
 pub use filter::Filter;
 pub use tag::{Tag, TagKey};
 pub use tag_specification::TagSpecification;
+
+#[cfg(test)]
+mod tests;
