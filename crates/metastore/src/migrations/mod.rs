@@ -57,6 +57,8 @@ async fn step(engine: &Engine, clock: &dyn Clock, migration: &Migration) -> Resu
 
 #[cfg(test)]
 mod tests {
+    use model::{ManualClock, Timestamp};
+
     use super::*;
 
     #[test]
@@ -64,5 +66,48 @@ mod tests {
         let versions: Vec<_> = ALL.iter().map(|migration| migration.version).collect();
         let expected: Vec<_> = (1..).take(ALL.len()).collect();
         assert_eq!(versions, expected);
+    }
+
+    async fn recorded(engine: &Engine) -> Vec<(i64, i64)> {
+        let mut session = engine.read().await.unwrap();
+        let sql = "SELECT version, apply_time FROM schema_migrations ORDER BY version";
+        let rows = session.query(sql, &[]).await.unwrap();
+        rows.map(|row| Ok((row.int(0)?, row.int(1)?))).unwrap()
+    }
+
+    #[tokio::test]
+    async fn each_step_is_applied_once() {
+        let engine = Engine::open_temporary().unwrap();
+        apply(&engine, &ManualClock::at(Timestamp(5))).await.unwrap();
+        let once = recorded(&engine).await;
+        assert_eq!(once, (1..).take(ALL.len()).map(|version| (version, 5)).collect::<Vec<_>>());
+        apply(&engine, &ManualClock::at(Timestamp(6))).await.unwrap();
+        assert_eq!(recorded(&engine).await, once);
+    }
+
+    #[tokio::test]
+    async fn data_of_a_newer_program_is_refused() {
+        let engine = Engine::open_temporary().unwrap();
+        let clock = ManualClock::at(Timestamp(5));
+        apply(&engine, &clock).await.unwrap();
+        let mut session = engine.write().await.unwrap();
+        session.batch("INSERT INTO schema_migrations VALUES (999, 'later', 0)").await.unwrap();
+        session.commit().await.unwrap();
+        let error = apply(&engine, &clock).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Invalid);
+        assert!(error.to_string().contains("newer program (schema 999; this one knows up to "), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_step_that_fails_leaves_nothing() {
+        let engine = Engine::open_temporary().unwrap();
+        let clock = ManualClock::at(Timestamp(5));
+        apply(&engine, &clock).await.unwrap();
+        let bad = Migration { version: 900, name: "bad", sql: "CREATE TABLE half (a BIGINT); CREATE TABLE" };
+        let error = step(&engine, &clock, &bad).await.unwrap_err();
+        assert_eq!(error.to_string(), "migrate to schema 900");
+        assert_eq!(recorded(&engine).await.len(), ALL.len());
+        let mut session = engine.read().await.unwrap();
+        assert_eq!(session.query("SELECT * FROM half", &[]).await.unwrap_err().kind, ErrorKind::Invalid);
     }
 }

@@ -156,5 +156,6 @@ pub(crate) async fn ten_thousand_visible_images(world: World) {
     world.metastore.reset(metastore::Keep::Identity).await.unwrap();
     assert_eq!(world.read().await.images_visible(&account(1), tokyo()).await.unwrap(), []);
     let reset = clock.monotonic();
-    println!("insert {inserted:?}, list {:?}, reset {:?}", listed - inserted, reset - listed);
+    let (list, reset) = (listed.saturating_sub(inserted), reset.saturating_sub(listed));
+    eprintln!("10,000 images: insert {inserted:?}, list {list:?}, reset {reset:?}");
 }

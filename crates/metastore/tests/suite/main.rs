@@ -1,5 +1,7 @@
 //! One suite over every engine: an engine is a way to open a fresh store.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test fails")]
+
 mod accounts;
 mod bookkeeping;
 mod images;
@@ -9,6 +11,7 @@ mod jobs;
 mod network;
 mod nouns;
 mod snapshots;
+mod sqlite_files;
 mod store;
 mod tags;
 mod volumes;

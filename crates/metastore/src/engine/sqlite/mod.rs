@@ -327,34 +327,37 @@ fn failed(doing: &str, error: rusqlite::Error) -> Error {
 
 fn kind_of(error: ffi::Error) -> ErrorKind {
     use ffi::ErrorCode as Code;
-    match error.code {
-        Code::ConstraintViolation
-            if matches!(
-                error.extended_code,
-                ffi::SQLITE_CONSTRAINT_UNIQUE | ffi::SQLITE_CONSTRAINT_PRIMARYKEY
-            ) =>
-        {
-            ErrorKind::Conflict
-        }
-        Code::DiskFull
-        | Code::SystemIoFailure
-        | Code::DatabaseBusy
-        | Code::DatabaseLocked
-        | Code::CannotOpen
-        | Code::PermissionDenied
-        | Code::OutOfMemory
-        | Code::FileLockingProtocolFailed => ErrorKind::Unavailable,
-        Code::DatabaseCorrupt | Code::NotADatabase => ErrorKind::Corrupt,
-        _ => ErrorKind::Invalid,
+    const TAKEN: [i32; 2] = [ffi::SQLITE_CONSTRAINT_UNIQUE, ffi::SQLITE_CONSTRAINT_PRIMARYKEY];
+    const LATER: [Code; 8] = [
+        Code::DiskFull,
+        Code::SystemIoFailure,
+        Code::DatabaseBusy,
+        Code::DatabaseLocked,
+        Code::CannotOpen,
+        Code::PermissionDenied,
+        Code::OutOfMemory,
+        Code::FileLockingProtocolFailed,
+    ];
+    const DAMAGE: [Code; 2] = [Code::DatabaseCorrupt, Code::NotADatabase];
+    if TAKEN.contains(&error.extended_code) {
+        ErrorKind::Conflict
+    } else if LATER.contains(&error.code) {
+        ErrorKind::Unavailable
+    } else if DAMAGE.contains(&error.code) {
+        ErrorKind::Corrupt
+    } else {
+        ErrorKind::Invalid
     }
 }
 
 fn kind_without_code(error: &rusqlite::Error) -> ErrorKind {
-    match error {
-        rusqlite::Error::InvalidColumnType(..) | rusqlite::Error::Utf8Error(..) => ErrorKind::Corrupt,
+    if matches!(error, rusqlite::Error::InvalidColumnType(..) | rusqlite::Error::Utf8Error(..)) {
+        ErrorKind::Corrupt
+    } else if matches!(error, rusqlite::Error::InvalidPath(_)) {
         // Only a file system without shared memory refuses the write-ahead log.
-        rusqlite::Error::InvalidPath(_) => ErrorKind::Unavailable,
-        _ => ErrorKind::Invalid,
+        ErrorKind::Unavailable
+    } else {
+        ErrorKind::Invalid
     }
 }
 
