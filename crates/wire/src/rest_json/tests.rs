@@ -50,8 +50,8 @@ fn snapshot_id() -> SnapshotId {
     ID.parse().unwrap()
 }
 
-fn parent() -> Option<SnapshotId> {
-    Some("snap-1a2b3c4d".parse().unwrap())
+fn parent() -> SnapshotId {
+    "snap-1a2b3c4d".parse().unwrap()
 }
 
 fn expected_writes() -> Vec<Call> {
@@ -60,7 +60,7 @@ fn expected_writes() -> Vec<Call> {
     vec![
         Call::StartSnapshot(StartSnapshotRequest {
             volume_size_gib: 8,
-            parent_snapshot_id: parent(),
+            parent_snapshot_id: Some(parent()),
             tags: vec![tag("Name", "x"), tag("empty", "")],
             description: Some("dé".into()),
             client_token: Some("token".into()),
@@ -119,7 +119,7 @@ fn expected_reads() -> Vec<Call> {
             starting_block_index: None,
         }),
         Call::ListChangedBlocks(ListChangedBlocksRequest {
-            first_snapshot_id: parent(),
+            first_snapshot_id: Some(parent()),
             second_snapshot_id: snapshot_id(),
             page_token: Some("t".into()),
             max_results: Some(10_000),
