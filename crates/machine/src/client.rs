@@ -14,7 +14,7 @@ use crate::metadata::MetadataSpec;
 use crate::spec::{RuleSpec, VolumeSpec};
 
 /// Nothing a machine does for a request takes longer, a flush of a busy disk included.
-const ANSWER_DEADLINE: Duration = Duration::from_secs(60);
+const ANSWER_DEADLINE: Duration = Duration::from_mins(1);
 
 /// One connection to one machine; requests go one after another.
 #[derive(Debug)]
@@ -31,10 +31,8 @@ impl Client {
     }
 
     pub async fn status(&mut self) -> Result<Status> {
-        match self.ask(Request::Status).await? {
-            Answer::Status(status) => Ok(*status),
-            other => Err(unexpected(&other)),
-        }
+        let answer = self.ask(Request::Status).await?;
+        if let Answer::Status(status) = answer { Ok(*status) } else { Err(unexpected(&answer)) }
     }
 
     /// Begins to stop the machine: the power button first, the plug after `deadline` (the machine's own when
@@ -52,10 +50,8 @@ impl Client {
     /// Freezes a volume as it is now; the same key gives the same layer again. Returns its sequence number.
     pub async fn freeze_volume(&mut self, volume_id: &VolumeId, key: &str) -> Result<u64> {
         let request = Request::FreezeVolume { volume_id: volume_id.clone(), key: key.to_owned() };
-        match self.ask(request).await? {
-            Answer::Frozen { seq } => Ok(seq),
-            other => Err(unexpected(&other)),
-        }
+        let answer = self.ask(request).await?;
+        if let Answer::Frozen { seq } = answer { Ok(seq) } else { Err(unexpected(&answer)) }
     }
 
     /// Says that the frozen layer will not be read again.
@@ -88,25 +84,23 @@ impl Client {
     }
 
     async fn done(&mut self, request: Request) -> Result<()> {
-        match self.ask(request).await? {
-            Answer::Done => Ok(()),
-            other => Err(unexpected(&other)),
-        }
+        let answer = self.ask(request).await?;
+        if matches!(answer, Answer::Done) { Ok(()) } else { Err(unexpected(&answer)) }
     }
 
     async fn ask(&mut self, request: Request) -> Result<Answer> {
         let answered = tokio::time::timeout(ANSWER_DEADLINE, self.exchange(request)).await;
         let answer = answered.map_err(|_| Error::new(Kind::Unavailable, "the machine does not answer"))??;
-        match answer {
-            Answer::Failed { kind, message } => Err(Error::new(kind, message)),
-            other => Ok(other),
+        if let Answer::Failed { kind, message } = answer {
+            return Err(Error::new(kind, message));
         }
+        Ok(answer)
     }
 
     async fn exchange(&mut self, request: Request) -> Result<Answer> {
         let envelope = Envelope { version: PROTOCOL_VERSION, request };
-        let mut line = serde_json::to_vec(&envelope)
-            .map_err(|e| Error::caused(Kind::Invalid, "encode a request", e))?;
+        let mut line =
+            serde_json::to_vec(&envelope).map_err(|e| Error::caused(Kind::Invalid, "encode a request", e))?;
         line.push(b'\n');
         let gone = |e| Error::caused(Kind::Unavailable, "the machine has gone", e);
         self.stream.get_mut().write_all(&line).await.map_err(gone)?;

@@ -100,7 +100,7 @@ mod tests {
             let bytes = vec![piece; 9_999];
             log.append(&bytes).unwrap();
             everything.extend(bytes);
-            let from = everything.len().saturating_sub(TAIL_BYTES_MAX as usize);
+            let from = everything.len().saturating_sub(65_536);
             assert_eq!(tail(home.path()).unwrap(), &everything[from..]);
         }
         let on_disk: u64 = [LOG_FILE, OLD_LOG_FILE]

@@ -67,9 +67,11 @@ pub(crate) fn listen(directory: &Path, name: &str) -> Result<UnixListener> {
 
 pub(crate) async fn connect(directory: &Path, name: &str) -> Result<UnixStream> {
     let (_open, path) = short(directory, name)?;
-    UnixStream::connect(path).await.map_err(|e| match e.kind() {
-        std::io::ErrorKind::ConnectionRefused => Error::caused(Kind::NotFound, "no machine listens", e),
-        _ => Error::io(&format!("connect to {name}"), e),
+    UnixStream::connect(path).await.map_err(|e| {
+        if e.kind() == std::io::ErrorKind::ConnectionRefused {
+            return Error::caused(Kind::NotFound, "no machine listens", e);
+        }
+        Error::io(&format!("connect to {name}"), e)
     })
 }
 

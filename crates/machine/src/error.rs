@@ -44,10 +44,8 @@ impl Error {
     }
 
     pub(crate) fn io(context: &str, source: std::io::Error) -> Self {
-        let kind = match source.kind() {
-            std::io::ErrorKind::NotFound => Kind::NotFound,
-            _ => Kind::Unavailable,
-        };
+        let is_missing = source.kind() == std::io::ErrorKind::NotFound;
+        let kind = if is_missing { Kind::NotFound } else { Kind::Unavailable };
         Self::caused(kind, context, source)
     }
 

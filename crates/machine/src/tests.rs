@@ -1,15 +1,13 @@
 //! Data that the tests of several modules share.
 
-use model::instance::{HttpTokens, MetadataOptions};
 use model::Timestamp;
+use model::instance::{HttpTokens, MetadataOptions};
 
 use crate::metadata::{MetadataSpec, NamedGroup};
 
 pub(crate) fn metadata() -> MetadataSpec {
-    let group = |id: &str, name: &str| NamedGroup {
-        group_id: id.parse().unwrap(),
-        group_name: name.to_owned(),
-    };
+    let group =
+        |id: &str, name: &str| NamedGroup { group_id: id.parse().unwrap(), group_name: name.to_owned() };
     MetadataSpec {
         options: MetadataOptions {
             http_endpoint_enabled: true,

@@ -30,16 +30,37 @@ pub(crate) struct Envelope {
 pub(crate) enum Request {
     Status,
     /// Power button, and the plug after the deadline. `force`: the plug at once.
-    Stop { deadline_ms: Option<u64>, force: bool },
+    Stop {
+        deadline_ms: Option<u64>,
+        force: bool,
+    },
     /// Power button and a new start; a reset after the deadline.
-    Reboot { deadline_ms: u64 },
-    FreezeVolume { volume_id: VolumeId, key: String },
-    ReleaseFreeze { volume_id: VolumeId, key: String },
-    SetIngress { rules: Vec<RuleSpec> },
-    SetEgress { rules: Option<Vec<RuleSpec>> },
-    SetMetadata { metadata: Box<MetadataSpec> },
-    AttachVolume { volume: VolumeSpec },
-    DetachVolume { volume_id: VolumeId },
+    Reboot {
+        deadline_ms: u64,
+    },
+    FreezeVolume {
+        volume_id: VolumeId,
+        key: String,
+    },
+    ReleaseFreeze {
+        volume_id: VolumeId,
+        key: String,
+    },
+    SetIngress {
+        rules: Vec<RuleSpec>,
+    },
+    SetEgress {
+        rules: Option<Vec<RuleSpec>>,
+    },
+    SetMetadata {
+        metadata: Box<MetadataSpec>,
+    },
+    AttachVolume {
+        volume: VolumeSpec,
+    },
+    DetachVolume {
+        volume_id: VolumeId,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -91,7 +112,6 @@ pub struct Status {
     /// When the guest printed its first byte on the serial console.
     pub first_console_byte_at: Option<Timestamp>,
     pub console_bytes: u64,
-    pub reboots: u32,
     pub guest_panicked: bool,
     pub attached_volumes: Vec<VolumeId>,
     pub forwards: Vec<Forward>,

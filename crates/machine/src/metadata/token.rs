@@ -90,7 +90,7 @@ mod tests {
         fn no_changed_token_is_taken(position in 0_usize..56, to in "[A-Za-z0-9_-]", noise in "\\PC{0,80}") {
             let (clock, ids) = (ManualClock::at(Timestamp(0)), SeededIdGen::new(1));
             let tokens = Tokens::new(&ids);
-            let token = tokens.issue(Duration::from_secs(60), &clock, &ids);
+            let token = tokens.issue(Duration::from_mins(1), &clock, &ids);
             let mut changed = token.clone();
             changed.replace_range(position..=position, &to);
             prop_assert_eq!(tokens.check(&changed, &clock).is_some(), changed == token);

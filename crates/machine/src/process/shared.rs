@@ -60,7 +60,6 @@ impl Shared {
             started_at: clock.now(),
             first_console_byte_at: None,
             console_bytes: 0,
-            reboots: 0,
             guest_panicked: false,
             attached_volumes: Vec::new(),
             forwards: Vec::new(),
@@ -108,10 +107,6 @@ impl Shared {
 
     pub(super) fn detached(&self, volume_id: &VolumeId) {
         self.status_mut().attached_volumes.retain(|attached| attached != volume_id);
-    }
-
-    pub(super) fn rebooted(&self) {
-        self.status_mut().reboots += 1;
     }
 
     pub(super) fn guest_panicked(&self) {

@@ -25,11 +25,17 @@ const QUIT_DEADLINE: Duration = Duration::from_secs(5);
 enum Course {
     Run,
     /// To power off, then up again.
-    Reboot { deadline: Duration },
+    Reboot {
+        deadline: Duration,
+    },
     /// To power off.
-    Stop { deadline: Duration },
+    Stop {
+        deadline: Duration,
+    },
     /// QEMU was told to end.
-    Quit { deadline: Duration },
+    Quit {
+        deadline: Duration,
+    },
 }
 
 pub(super) struct Supervisor {
@@ -129,11 +135,10 @@ impl Supervisor {
                 let restarted = self.restart().await;
                 complain("restart the guest", restarted);
             }
-            Event::Reset { guest: true } => self.shared.rebooted(),
             Event::GuestPanicked => self.shared.guest_panicked(),
             Event::DeviceDeleted { device } => self.device_gone(&device).await,
             Event::Shutdown { .. }
-            | Event::Reset { guest: false }
+            | Event::Reset { .. }
             | Event::PowerButton
             | Event::Paused
             | Event::Resumed
@@ -148,7 +153,6 @@ impl Supervisor {
         self.qmp.on_power_off(OnPowerOff::End).await?;
         self.qmp.reset().await?;
         self.qmp.resume().await?;
-        self.shared.rebooted();
         self.shared.set_state(State::Running);
         Ok(())
     }
@@ -156,7 +160,6 @@ impl Supervisor {
     async fn on_tick(&mut self, process: &mut Process) {
         let now = self.shared.clock.monotonic();
         match self.course {
-            Course::Run => {}
             Course::Stop { deadline } if now >= deadline => self.quit().await,
             Course::Reboot { deadline } if now >= deadline => {
                 let restarted = self.restart().await;
@@ -171,7 +174,7 @@ impl Supervisor {
                 let killed = process.kill();
                 complain("kill QEMU", killed);
             }
-            Course::Quit { .. } => {}
+            Course::Run | Course::Quit { .. } => {}
         }
     }
 
@@ -234,7 +237,9 @@ impl Supervisor {
         let bus = match (self.shared.spec.platform, port) {
             (Platform::Xen, _) => "pci.0".to_owned(),
             (Platform::Nitro, Some(port)) => format!("port{}", port + 1),
-            (Platform::Nitro, None) => return Err(Error::new(Kind::Conflict, "no port is free for a volume")),
+            (Platform::Nitro, None) => {
+                return Err(Error::new(Kind::Conflict, "no port is free for a volume"));
+            }
         };
         self.shared.volumes.open(&volume).await?;
         let disk = super::disk(self.shared.spec.platform, &volume);

@@ -29,7 +29,7 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 const HEADERS_MAX: usize = 64;
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);
 /// The whole of one connection; clients make a new one without noticing.
-const CONNECTION_DEADLINE: Duration = Duration::from_secs(300);
+const CONNECTION_DEADLINE: Duration = Duration::from_mins(5);
 /// The hop limit of everything that is not the answer to a token request.
 const HOPS_DEFAULT: u8 = 64;
 
@@ -73,14 +73,14 @@ impl Service {
             std::future::ready(Ok::<_, Infallible>(answer))
         };
         let connection = hyper::server::conn::http1::Builder::new()
+            .half_close(true)
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_DEADLINE)
             .max_buf_size(HEAD_BYTES_MAX)
             .max_headers(HEADERS_MAX)
             .serve_connection(TokioIo::new(stream), service_fn(answer));
-        match tokio::time::timeout(CONNECTION_DEADLINE, connection).await {
-            Ok(Err(error)) => tracing::debug!(%error, "a metadata connection ended early"),
-            Ok(Ok(())) | Err(_) => {}
+        if let Ok(Err(error)) = tokio::time::timeout(CONNECTION_DEADLINE, connection).await {
+            tracing::debug!(%error, "a metadata connection ended early");
         }
     }
 }

@@ -48,7 +48,10 @@ pub(crate) enum Node {
     Directory(BTreeMap<String, Node>),
     Value(Vec<u8>),
     /// What public keys are listed as: `0=name`, while the path to them has only the number.
-    Keys { listing: String, inside: BTreeMap<String, Node> },
+    Keys {
+        listing: String,
+        inside: BTreeMap<String, Node>,
+    },
 }
 
 /// Answers a decoded request path; None when there is nothing.
@@ -146,8 +149,7 @@ fn meta_data(spec: &MetadataSpec) -> Directory {
         .value("mac", &spec.mac)
         .directory(
             "network",
-            Directory::default()
-                .directory("interfaces", Directory::default().directory("macs", macs)),
+            Directory::default().directory("interfaces", Directory::default().directory("macs", macs)),
         )
         .directory("placement", placement)
         .value("profile", "default-hvm")
@@ -161,9 +163,8 @@ fn meta_data(spec: &MetadataSpec) -> Directory {
 }
 
 fn block_devices(spec: &MetadataSpec) -> Directory {
-    let mut devices = Directory::default()
-        .value("ami", &spec.root_device_name)
-        .value("root", &spec.root_device_name);
+    let mut devices =
+        Directory::default().value("ami", &spec.root_device_name).value("root", &spec.root_device_name);
     for (number, name) in (1..).zip(&spec.data_device_names) {
         devices = devices.value(&format!("ebs{number}"), short_device(name));
     }

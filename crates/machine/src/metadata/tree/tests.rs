@@ -39,8 +39,7 @@ fn values_are_those_of_the_instance() {
         assert_eq!(get(&format!("/latest/meta-data/{path}")), value, "{path}");
     }
     assert_eq!(get("/latest/user-data"), "#cloud-config\n");
-    let document: Value =
-        serde_json::from_str(&get("/latest/dynamic/instance-identity/document")).unwrap();
+    let document: Value = serde_json::from_str(&get("/latest/dynamic/instance-identity/document")).unwrap();
     assert_eq!(document["pendingTime"], "2026-11-21T08:22:07Z");
     assert_eq!(document["region"], "us-east-1");
     assert_eq!(document["kernelId"], Value::Null);
