@@ -3,7 +3,7 @@ use model::{AccessKey, Account};
 
 use crate::{START, World, account, tokyo, virginia};
 
-fn named(n: u32, name: &str) -> Account {
+pub(crate) fn named(n: u32, name: &str) -> Account {
     Account { account_id: account(n), name: name.to_owned(), create_time: START }
 }
 
@@ -19,7 +19,7 @@ pub(crate) async fn names_and_ids_are_unique(world: World) {
     assert_eq!(tx.accounts().await.unwrap(), [named(1, "other"), named(2, "default")]);
 }
 
-fn key(id: &str, n: u32) -> AccessKey {
+pub(crate) fn key(id: &str, n: u32) -> AccessKey {
     AccessKey {
         access_key_id: id.to_owned(),
         secret_access_key: format!("secret of {id}"),
@@ -41,11 +41,14 @@ pub(crate) async fn access_keys_belong_to_accounts(world: World) {
     assert_eq!(tx.access_keys_of(&account(2)).await.unwrap(), []);
 }
 
+pub(crate) fn domain() -> Domain {
+    Domain { domain: "d-1".to_owned(), account_id: account(1), region: tokyo(), secret: [0xa5; 32] }
+}
+
 pub(crate) async fn domains_keep_their_secrets(world: World) {
     let mut tx = world.write().await;
     tx.account_insert(&named(1, "default")).await.unwrap();
-    let domain =
-        Domain { domain: "d-1".to_owned(), account_id: account(1), region: tokyo(), secret: [0xa5; 32] };
+    let domain = domain();
     tx.domain_insert(&domain).await.unwrap();
     assert_eq!(tx.domain_insert(&domain).await.unwrap_err().kind, ErrorKind::Conflict);
     assert_eq!(tx.domain_get("d-1").await.unwrap(), Some(domain.clone()));

@@ -3,8 +3,8 @@ use model::{SnapshotId, Timestamp};
 
 use crate::{START, World, account, tokyo, virginia};
 
-pub(crate) async fn client_tokens_remember_answers(world: World) {
-    let row = ClientTokenRow {
+pub(crate) fn client_token() -> ClientTokenRow {
+    ClientTokenRow {
         account_id: account(1),
         region: tokyo(),
         action: "RunInstances".to_owned(),
@@ -12,7 +12,11 @@ pub(crate) async fn client_tokens_remember_answers(world: World) {
         request_hash: [3; 32],
         response: b"<RunInstancesResponse/>\0".to_vec(),
         created: START,
-    };
+    }
+}
+
+pub(crate) async fn client_tokens_remember_answers(world: World) {
+    let row = client_token();
     let mut tx = world.write().await;
     tx.client_token_insert(&row).await.unwrap();
     assert_eq!(tx.client_token_insert(&row).await.unwrap_err().kind, ErrorKind::Conflict);
@@ -28,7 +32,7 @@ pub(crate) async fn client_tokens_remember_answers(world: World) {
     assert_eq!(tx.client_token_get(&account(1), tokyo(), "RunInstances", "t").await.unwrap(), None);
 }
 
-fn request(n: i64) -> AuditRow {
+pub(crate) fn request(n: i64) -> AuditRow {
     AuditRow {
         time: Timestamp(START.0 + n / 2),
         request_id: format!("request-{n}"),

@@ -4,6 +4,7 @@
 
 mod accounts;
 mod bookkeeping;
+mod every_table;
 mod images;
 mod instances;
 mod job_model;
@@ -89,6 +90,7 @@ macro_rules! metastore_test_suite {
                     settings_are_replaced]
                 bookkeeping: [client_tokens_remember_answers, audit_pages_in_order_and_purges_in_bounds,
                     upload_blocks_come_in_order]
+                every_table: [a_row_in_every_table_is_read_dumped_and_reset]
                 images: [an_image_round_trips, names_are_unique_in_an_owners_region, visible_images_are_owned_public_or_shared,
                     permissions_follow_the_noun, a_deleted_image_leaves_a_tombstone, images_are_found_by_snapshot,
                     updating_a_missing_image_is_not_found, ten_thousand_visible_images]

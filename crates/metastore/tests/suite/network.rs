@@ -1,13 +1,13 @@
 use metastore::ErrorKind;
 use model::key_pair::KeyType;
 use model::{
-    CidrV4, IdGen, KeyPair, KeyPairId, RulePeer, SecurityGroup, SecurityGroupId, SecurityGroupRule,
-    SecurityGroupRuleId, Subnet, SubnetId, Vpc, VpcId,
+    AvailabilityZone, CidrV4, IdGen, KeyPair, KeyPairId, RulePeer, SecurityGroup, SecurityGroupId,
+    SecurityGroupRule, SecurityGroupRuleId, Subnet, SubnetId, Vpc, VpcId,
 };
 
 use crate::{START, World, account, tokyo, virginia};
 
-fn key_pair(ids: &dyn IdGen, owner: u32, name: &str) -> KeyPair {
+pub(crate) fn key_pair(ids: &dyn IdGen, owner: u32, name: &str) -> KeyPair {
     KeyPair {
         key_pair_id: KeyPairId::generate(ids),
         key_name: name.to_owned(),
@@ -36,7 +36,7 @@ pub(crate) async fn key_pairs_are_found_by_name(world: World) {
     assert!(!tx.key_pair_delete(&a.key_pair_id).await.unwrap());
 }
 
-fn vpc(ids: &dyn IdGen, is_default: bool) -> Vpc {
+pub(crate) fn vpc(ids: &dyn IdGen, is_default: bool) -> Vpc {
     Vpc {
         vpc_id: VpcId::generate(ids),
         owner_id: account(1),
@@ -60,19 +60,23 @@ pub(crate) async fn one_default_vpc_a_region(world: World) {
     assert_eq!(tx.vpcs_owned(&account(2), tokyo()).await.unwrap(), []);
 }
 
+pub(crate) fn subnet(ids: &dyn IdGen, vpc: &VpcId, zone: AvailabilityZone) -> Subnet {
+    Subnet {
+        subnet_id: SubnetId::generate(ids),
+        vpc_id: vpc.clone(),
+        owner_id: account(1),
+        availability_zone: zone,
+        cidr_block: CidrV4::new([172, 31, 0, 0].into(), 20),
+        default_for_az: true,
+    }
+}
+
 pub(crate) async fn subnets_are_found_by_vpc(world: World) {
     let vpc = VpcId::generate(&world.ids);
     let mut tx = world.write().await;
     let mut subnets = Vec::new();
     for zone in tokyo().zones() {
-        let subnet = Subnet {
-            subnet_id: SubnetId::generate(&world.ids),
-            vpc_id: vpc.clone(),
-            owner_id: account(1),
-            availability_zone: zone,
-            cidr_block: CidrV4::new([172, 31, 0, 0].into(), 20),
-            default_for_az: true,
-        };
+        let subnet = subnet(&world.ids, &vpc, zone);
         tx.subnet_insert(&subnet).await.unwrap();
         subnets.push(subnet);
     }
@@ -83,7 +87,7 @@ pub(crate) async fn subnets_are_found_by_vpc(world: World) {
     assert_eq!(tx.subnet_get(&subnets[0].subnet_id).await.unwrap().as_ref(), subnets.first());
 }
 
-fn group(ids: &dyn IdGen, vpc: &VpcId, name: &str) -> SecurityGroup {
+pub(crate) fn group(ids: &dyn IdGen, vpc: &VpcId, name: &str) -> SecurityGroup {
     SecurityGroup {
         group_id: SecurityGroupId::generate(ids),
         group_name: name.to_owned(),

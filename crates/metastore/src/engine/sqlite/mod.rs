@@ -108,7 +108,7 @@ impl Sqlite {
         let mut session = Session { lease, readers: Arc::clone(&self.readers) };
         session.batch("BEGIN")?;
         // A deferred transaction chooses its moment at the first read, which must not come later than this.
-        session.query("SELECT COUNT(*) FROM sqlite_schema LIMIT 1", &[])?;
+        session.query("SELECT 1 FROM sqlite_schema LIMIT 1", &[])?;
         Ok(session)
     }
 
