@@ -136,16 +136,17 @@ pub trait Host: Send + Sync + fmt::Debug {
     fn volume_write<'a>(&'a self, key: &'a str, offset_bytes: u64, data: Bytes) -> HostResult<'a, ()>;
     /// Fixes the volume's content under a name, while a machine may go on writing.
     fn volume_freeze<'a>(&'a self, key: &'a str, freeze: &'a str) -> HostResult<'a, ()>;
-    /// What was written up to `freeze`, after `since` if that is given and still known, in ascending order.
+    /// What was written up to `freeze`, after the freeze `since` if that is given, in ascending order.
+    /// Whole 512-byte sectors.
     fn frozen_extents<'a>(
         &'a self,
         key: &'a str,
         freeze: &'a str,
         since: Option<&'a str>,
     ) -> HostResult<'a, Vec<FrozenExtent>>;
-    /// Bytes of a frozen extent.
+    /// Bytes of a frozen extent or of a part of one. Called very often: implementations keep the layer open.
     fn frozen_read<'a>(&'a self, key: &'a str, freeze: &'a str, extent: FrozenExtent) -> HostResult<'a, Bytes>;
-    /// Lets go of all freezes older than `freeze`, which itself stays as the next snapshot's starting point.
+    /// The frozen content will not be read again; the name stays known as the lower end of a difference.
     fn freeze_release<'a>(&'a self, key: &'a str, freeze: &'a str) -> HostResult<'a, ()>;
 
     /// Starts the machine of this generation, or finds it started.

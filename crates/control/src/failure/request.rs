@@ -88,4 +88,8 @@ impl Failure {
             format!("Duplicate tag key '{key}' specified."),
         )
     }
+
+    pub(crate) fn tag_resource_type(resource_type: model::ResourceType) -> Self {
+        Self::value(format!("'{resource_type}' is not a valid taggable resource type for this operation."))
+    }
 }

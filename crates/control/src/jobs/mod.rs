@@ -2,4 +2,6 @@
 
 use crate::spine::runner::JobEntry;
 
-pub(crate) const ALL: &[JobEntry] = &[];
+pub(crate) mod upload_snapshot;
+
+pub(crate) const ALL: &[JobEntry] = &[JobEntry::of::<upload_snapshot::UploadSnapshot>()];

@@ -2,6 +2,14 @@
 
 use crate::spine::registry::Entry;
 
+mod create_snapshot;
+mod delete_snapshot;
 mod describe_regions;
+mod describe_snapshots;
 
-pub(crate) const ALL: &[Entry] = &[Entry::of::<describe_regions::DescribeRegions>()];
+pub(crate) const ALL: &[Entry] = &[
+    Entry::of::<create_snapshot::CreateSnapshot>(),
+    Entry::of::<delete_snapshot::DeleteSnapshot>(),
+    Entry::of::<describe_regions::DescribeRegions>(),
+    Entry::of::<describe_snapshots::DescribeSnapshots>(),
+];

@@ -2,11 +2,13 @@
 
 pub mod block_device_mapping;
 pub mod filter;
+pub mod snapshot;
 pub mod tag;
 pub mod tag_specification;
 
 pub use block_device_mapping::{BlockDeviceMapping, BlockDeviceMappingRequest, Ebs, EbsRequest};
 pub use filter::Filter;
+pub use snapshot::Snapshot;
 pub use tag::{Tag, TagKey};
 pub use tag_specification::TagSpecification;
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use model::limits::TAGS_PER_RESOURCE_MAX;
 use model::{ResourceType, Tag};
+use wire::shapes::TagSpecification;
 
 use super::super::cx::Cx;
 use super::super::granted::Creation;
@@ -12,11 +13,6 @@ use crate::failure::Failure;
 
 /// Tags of several resources, by id.
 pub(crate) type TagMap = BTreeMap<String, Vec<Tag>>;
-
-/// The tags of one resource out of a map; none is an empty list.
-pub(crate) fn tags_in<'m>(map: &'m TagMap, id: &str) -> &'m [Tag] {
-    map.get(id).map_or(&[], Vec::as_slice)
-}
 
 pub(in crate::spine) fn check_new_tags(tags: &[Tag]) -> Result<(), Failure> {
     if tags.len() > TAGS_PER_RESOURCE_MAX {
@@ -67,4 +63,53 @@ impl Write<'_, '_> {
         }
         Ok(())
     }
+}
+
+/// A resource with its tags, as filters and answers need it.
+#[derive(Debug)]
+pub(crate) struct Tagged<T> {
+    pub(crate) item: T,
+    pub(crate) tags: Vec<Tag>,
+}
+
+/// For the tag filters of a describe operation.
+pub(crate) fn tag_pairs(tags: &[Tag]) -> Vec<(&str, &str)> {
+    tags.iter().map(|tag| (tag.key.as_str(), tag.value.as_str())).collect()
+}
+
+impl Cx<'_> {
+    /// Each item with its tags, read at once.
+    pub(crate) async fn tagged<T>(
+        &mut self,
+        items: Vec<T>,
+        id: impl for<'i> Fn(&'i T) -> &'i str,
+    ) -> Result<Vec<Tagged<T>>, Failure> {
+        let mut tags = self.tags_of_many(items.iter().map(&id)).await?;
+        let with_tags = |item: T| Tagged { tags: tags.remove(id(&item)).unwrap_or_default(), item };
+        Ok(items.into_iter().map(with_tags).collect())
+    }
+}
+
+/// The tags that a request specifies for its one kind of resource; another kind is refused.
+pub(crate) fn tags_for(
+    specifications: &[TagSpecification],
+    resource_type: ResourceType,
+) -> Result<Vec<Tag>, Failure> {
+    Ok(tags_for_each(specifications, &[resource_type])?.remove(&resource_type).unwrap_or_default())
+}
+
+/// The same for requests that make several kinds of resources at once.
+pub(crate) fn tags_for_each(
+    specifications: &[TagSpecification],
+    allowed: &[ResourceType],
+) -> Result<BTreeMap<ResourceType, Vec<Tag>>, Failure> {
+    let mut tags: BTreeMap<ResourceType, Vec<Tag>> = BTreeMap::new();
+    for specification in specifications {
+        if !allowed.contains(&specification.resource_type) {
+            return Err(Failure::tag_resource_type(specification.resource_type));
+        }
+        let of_type = tags.entry(specification.resource_type).or_default();
+        of_type.extend(specification.tags.iter().cloned().map(Tag::from));
+    }
+    Ok(tags)
 }

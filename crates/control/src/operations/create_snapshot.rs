@@ -1,0 +1,98 @@
+//! `CreateSnapshot`: a point in time of a volume; its bytes follow in the background.
+
+use model::limits::DESCRIPTION_CHARS_MAX;
+use model::{Code, ResourceType, Snapshot, SnapshotId, SnapshotOrigin, SnapshotState, Volume, VolumeId};
+use wire::shapes::{self, TagSpecification};
+use wire::{FromQuery, ToXml};
+
+use crate::failure::Failure;
+use crate::jobs::upload_snapshot::UploadSnapshot;
+use crate::spine::access::Access;
+use crate::spine::cx::Cx;
+use crate::spine::granted::Granted;
+use crate::spine::operation::Operation;
+use crate::spine::resources::tags::tags_for;
+use crate::spine::write::Write;
+
+#[derive(Debug, FromQuery)]
+pub(super) struct Request {
+    volume_id: VolumeId,
+    description: Option<String>,
+    outpost_arn: Option<String>,
+    location: Option<String>,
+    #[query("TagSpecification")]
+    tag_specifications: Vec<TagSpecification>,
+}
+
+#[derive(Debug, ToXml)]
+pub(super) struct Response {
+    #[xml(flatten)]
+    snapshot: shapes::Snapshot,
+}
+
+pub(super) struct CreateSnapshot;
+impl Operation for CreateSnapshot {
+    const ACTION: &'static str = "CreateSnapshot";
+    const ACCESS: Access = Access::Write("ec2:CreateSnapshot");
+    const ERRORS: &'static [Code] =
+        &[Code::InvalidVolumeNotFound, Code::InvalidParameterValue, Code::UnsupportedOperation];
+    type Request = Request;
+    type Response = Response;
+
+    async fn run(cx: &mut Cx<'_>, req: &Request) -> Result<Response, Failure> {
+        check(req)?;
+        let tags = tags_for(&req.tag_specifications, ResourceType::Snapshot)?;
+        let volume = cx.volume(&req.volume_id).await?;
+        let creation = cx.may_create(ResourceType::Snapshot, &tags)?;
+        let mut write = cx.commit_point()?;
+        let description = req.description.clone().unwrap_or_default();
+        let snapshot = pending_snapshot(&mut write, &volume, description).await?;
+        write.snapshot_insert(creation, &snapshot).await?;
+        write.enqueue(&UploadSnapshot::of(&snapshot.snapshot_id)).await?;
+        Ok(Response { snapshot: shapes::Snapshot::of(&snapshot, &tags) })
+    }
+}
+
+fn check(req: &Request) -> Result<(), Failure> {
+    if req.outpost_arn.is_some() {
+        return Err(Failure::unsupported("OutpostArn"));
+    }
+    if req.location.as_deref().is_some_and(|location| location != "regional") {
+        return Err(Failure::unsupported("A Location other than regional"));
+    }
+    check_description(req.description.as_deref())
+}
+
+pub(super) fn check_description(description: Option<&str>) -> Result<(), Failure> {
+    match description {
+        Some(text) if text.chars().count() > DESCRIPTION_CHARS_MAX => Err(Failure::value(format!(
+            "The description is longer than {DESCRIPTION_CHARS_MAX} characters."
+        ))),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// A snapshot of the volume as it is about to be frozen.
+pub(super) async fn pending_snapshot(
+    write: &mut Write<'_, '_>,
+    volume: &Granted<Volume>,
+    description: String,
+) -> Result<Snapshot, Failure> {
+    Ok(Snapshot {
+        snapshot_id: SnapshotId::generate(write.ids()),
+        owner_id: volume.owner_id.clone(),
+        region: volume.availability_zone.region,
+        volume_id: volume.volume_id.clone(),
+        state: SnapshotState::Pending,
+        state_message: None,
+        start_time: write.now(),
+        completion_time: None,
+        progress_percent: 0,
+        description,
+        volume_size_gib: volume.size_gib,
+        full_snapshot_size_bytes: None,
+        origin: SnapshotOrigin::Volume,
+        domain: write.own_domain().await?,
+        root: None,
+    })
+}
