@@ -9,6 +9,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use hypervisor::tiny_guest::{self, Command};
@@ -26,6 +27,16 @@ struct Rig {
     home: tempfile::TempDir,
     directory: PathBuf,
     spec: MachineSpec,
+    machine_pid: AtomicU32,
+}
+
+/// A test that fails leaves no machine behind.
+impl Drop for Rig {
+    fn drop(&mut self) {
+        if machine::find(&self.directory).is_ok_and(|found| found == Found::Alive) {
+            kill(self.machine_pid.load(Ordering::Relaxed), Signal::KILL);
+        }
+    }
 }
 
 fn volume_id(n: u32) -> VolumeId {
@@ -54,7 +65,7 @@ async fn rig(command: Command) -> Rig {
     let made = volume::Spec { size_bytes: 8 << 20, base_root: Some(root.to_string()), domain: None };
     volume::Volume::create(&volume.directory, &made).unwrap();
     let spec = machine_spec(home.path(), store_directory, volume);
-    Rig { home, directory, spec }
+    Rig { home, directory, spec, machine_pid: AtomicU32::new(0) }
 }
 
 fn machine_spec(home: &Path, store_directory: PathBuf, volume: VolumeSpec) -> MachineSpec {
@@ -124,7 +135,12 @@ fn exe() -> PathBuf {
 impl Rig {
     async fn start(&self) -> Client {
         self.spec.write(&self.directory).unwrap();
-        machine::spawn_detached(&exe(), &self.directory, PATIENCE).await.unwrap()
+        let mut client = machine::spawn_detached(&exe(), &self.directory, PATIENCE).await.unwrap();
+        // A guest that powers off at once may be faster than the question.
+        if let Ok(status) = client.status().await {
+            self.machine_pid.store(status.machine_pid, Ordering::Relaxed);
+        }
+        client
     }
 
     fn console(&self) -> String {
