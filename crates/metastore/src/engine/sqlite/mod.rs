@@ -25,6 +25,8 @@ const READERS_MAX: usize = 64;
 /// Idle reading connections kept, with their prepared statements.
 const IDLE_READERS_MAX: usize = 8;
 const STATEMENTS_CACHED_MAX: usize = 256;
+/// Pages that a connection keeps, in KiB.
+const CACHE_KIB_MAX: i64 = 16 << 10;
 /// Only another program (a backup, an inspection by hand) ever makes this crate wait for a lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 /// A log that a burst of writes or a long reader made large is cut back to this.
@@ -277,6 +279,9 @@ fn open_connection(place: &Place, access: Access) -> rusqlite::Result<Connection
     connection.pragma_update(None, "synchronous", synchronous)?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "trusted_schema", false)?;
+    // Large listings are sorted; in a file that takes as long as all the rest.
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    connection.pragma_update(None, "cache_size", -CACHE_KIB_MAX)?;
     connection.pragma_update(None, "cell_size_check", true)?;
     connection.pragma_update_and_check(None, "journal_size_limit", LOG_BYTES_KEPT_MAX, |_| Ok(()))?;
     if access == Access::Read {
