@@ -7,6 +7,7 @@ pub mod failure;
 mod jobs;
 mod operations;
 pub mod ports;
+mod rules;
 mod spine;
 mod sweeps;
 

@@ -3,8 +3,8 @@
 use metastore::{Metastore, Tx};
 use model::id_gen::random_bytes;
 use model::{
-    AccessKey, Account, AccountId, CidrV4, Region, RulePeer, SecurityGroup, SecurityGroupId, SecurityGroupRule,
-    SecurityGroupRuleId, Subnet, SubnetId, Vpc, VpcId,
+    AccessKey, Account, AccountId, CidrV4, Region, RulePeer, SecurityGroup, SecurityGroupId,
+    SecurityGroupRule, SecurityGroupRuleId, Subnet, SubnetId, Vpc, VpcId,
 };
 
 use super::env::Env;

@@ -61,7 +61,8 @@ impl Dispatcher {
         let mut tx = self.metastore.read().await?;
         let key = tx.access_key_get(&claim.access_key_id).await?;
         let secret = key.as_ref().map_or(NO_SECRET, |key| key.secret_access_key.as_str());
-        let rules = if claim.scope.service == block::SCOPE { Rules::UNSIGNED_BODY } else { Rules::SIGNED_BODY };
+        let rules =
+            if claim.scope.service == block::SCOPE { Rules::UNSIGNED_BODY } else { Rules::SIGNED_BODY };
         let verified = claim.verify(secret, parts, &call.body, self.env.clock.now(), rules);
         // Keys of this service have no session; a token belongs to some other key.
         let Some(key) = key.filter(|_| claim.session_token.is_none()) else {
@@ -89,7 +90,8 @@ impl Dispatcher {
         let access_key_id = claim.as_ref().map_or_else(String::new, |claim| claim.access_key_id.clone());
         let account = self.emulated_account(&access_key_id).await?;
         let region = claim.as_ref().map_or(FALLBACK_REGION, |claim| claim.scope.region.as_str());
-        let service = claim.as_ref().map_or_else(|| guessed_service(call), |claim| claim.scope.service.clone());
+        let service =
+            claim.as_ref().map_or_else(|| guessed_service(call), |claim| claim.scope.service.clone());
         let caller = Caller {
             account,
             region: Region::from_str(region)?,

@@ -136,7 +136,9 @@ impl Dispatcher {
         let turn = Turn { entry, params: &params, version, request, asked, caller: &authenticated.caller };
         for _ in 0..CONFLICT_RETRIES_MAX {
             match self.run_once(&turn).await {
-                Err(failure) if failure.is_conflict() => tracing::debug!(action = entry.action, "conflict, again"),
+                Err(failure) if failure.is_conflict() => {
+                    tracing::debug!(action = entry.action, "conflict, again")
+                }
                 done => return done,
             }
         }
@@ -250,7 +252,10 @@ fn find_entry(params: &Params, scope: &str) -> Result<&'static Entry, Failure> {
 fn checked_version<'a>(entry: &Entry, params: &'a Params) -> Result<&'a str, Failure> {
     let version = params.get("Version").unwrap_or_else(|| entry.service.version());
     let is_date = version.len() == 10
-        && version.bytes().enumerate().all(|(i, b)| if matches!(i, 4 | 7) { b == b'-' } else { b.is_ascii_digit() });
+        && version
+            .bytes()
+            .enumerate()
+            .all(|(i, b)| if matches!(i, 4 | 7) { b == b'-' } else { b.is_ascii_digit() });
     if is_date && version <= entry.service.version() {
         Ok(version)
     } else {
@@ -262,9 +267,9 @@ fn is_dry_run(params: &Params) -> Result<bool, Failure> {
     match params.get("DryRun") {
         None | Some("" | "false" | "False") => Ok(false),
         Some("true" | "True") => Ok(true),
-        Some(other) => Err(Failure::value(format!(
-            "Invalid value '{other}' for DryRun (expecting true or false)"
-        ))),
+        Some(other) => {
+            Err(Failure::value(format!("Invalid value '{other}' for DryRun (expecting true or false)")))
+        }
     }
 }
 
@@ -274,7 +279,9 @@ pub(in crate::spine) fn speaks_sts(call: &Call) -> bool {
 
 pub(in crate::spine) fn log_failure(request_id: &str, failure: &Failure) {
     match failure.cause() {
-        Some(cause) => tracing::error!(request_id, code = %failure.code, cause = %chain(cause), "call failed"),
+        Some(cause) => {
+            tracing::error!(request_id, code = %failure.code, cause = %chain(cause), "call failed")
+        }
         None => tracing::debug!(request_id, code = %failure.code, message = failure.message, "call refused"),
     }
 }

@@ -176,7 +176,9 @@ async fn run_sweep(sweep: Sweep, io: Io, wake: Arc<Notify>, stop: CancellationTo
         match (sweep.run)(&io).await {
             Ok(true) => wake.notify_one(),
             Ok(false) => {}
-            Err(failure) => tracing::error!(sweep = sweep.name, %failure, cause = cause_of(&failure), "sweep failed"),
+            Err(failure) => {
+                tracing::error!(sweep = sweep.name, %failure, cause = cause_of(&failure), "sweep failed")
+            }
         }
         tokio::select! {
             () = stop.cancelled() => return,
@@ -195,9 +197,7 @@ pub(crate) async fn run_turn(io: &Io, row: &JobRow) {
     let stop = match turn {
         Ok(Ok(_)) => return,
         Ok(Err(stop)) => stop,
-        Err(panic) => {
-            Stop::internal(format!("panic: {}", super::dispatcher::panic_text(panic.as_ref())))
-        }
+        Err(panic) => Stop::internal(format!("panic: {}", super::dispatcher::panic_text(panic.as_ref()))),
     };
     if let Err(failure) = stopped(io, entry, row, stop).await {
         tracing::error!(job = row.key, %failure, cause = cause_of(&failure), "settling a job failed");
@@ -208,13 +208,21 @@ async fn stopped(io: &Io, entry: &JobEntry, row: &JobRow, stop: Stop) -> Result<
     let reason = match stop {
         Stop::GiveUp(reason) => reason,
         Stop::Retry { cause } if row.attempts < ATTEMPTS_MAX => {
-            tracing::warn!(job = row.key, kind = row.kind, attempt = row.attempts, cause, "job will be tried again");
+            tracing::warn!(
+                job = row.key,
+                kind = row.kind,
+                attempt = row.attempts,
+                cause,
+                "job will be tried again"
+            );
             let mut tx = io.metastore.write().await?;
             tx.job_retry(row.job_id, row.generation, retry_at(io, row.attempts), &cause).await?;
             tx.commit().await?;
             return Ok(());
         }
-        Stop::Retry { cause } => StateReason::new("Server.InternalError", format!("gave up after retries: {cause}")),
+        Stop::Retry { cause } => {
+            StateReason::new("Server.InternalError", format!("gave up after retries: {cause}"))
+        }
     };
     tracing::error!(job = row.key, kind = row.kind, reason = reason.message, "job gave up");
     (entry.give_up)(io, row, reason).await?;
@@ -223,7 +231,9 @@ async fn stopped(io: &Io, entry: &JobEntry, row: &JobRow, stop: Stop) -> Result<
 
 /// Doubling pauses, each cut by up to half at random so that many retries do not come at once.
 fn retry_at(io: &Io, attempts: u32) -> Timestamp {
-    let doubled = RETRY_DELAY_FIRST.saturating_mul(2_u32.saturating_pow(attempts.saturating_sub(1))).min(RETRY_DELAY_MAX);
+    let doubled = RETRY_DELAY_FIRST
+        .saturating_mul(2_u32.saturating_pow(attempts.saturating_sub(1)))
+        .min(RETRY_DELAY_MAX);
     let [random] = random_bytes::<1>(io.env.ids.as_ref());
     io.env.clock.now().plus(doubled - doubled / 2 * u32::from(random) / 255)
 }
@@ -278,7 +288,11 @@ fn turn<'a, J: Job>(io: &'a Io, row: &'a JobRow) -> BoxFuture<'a, Result<bool, S
     })
 }
 
-fn give_up<'a, J: Job>(io: &'a Io, row: &'a JobRow, reason: StateReason) -> BoxFuture<'a, Result<bool, Failure>> {
+fn give_up<'a, J: Job>(
+    io: &'a Io,
+    row: &'a JobRow,
+    reason: StateReason,
+) -> BoxFuture<'a, Result<bool, Failure>> {
     Box::pin(async move {
         let mut tx = io.metastore.write().await?;
         let mut write = JobWrite { tx: &mut tx, env: &io.env, enqueued: false };

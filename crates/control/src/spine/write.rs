@@ -3,8 +3,8 @@
 use model::{IdGen, Timestamp};
 
 use super::cx::Cx;
-use crate::failure::Failure;
 use super::job::{Job, job_payload};
+use crate::failure::Failure;
 
 /// Changes rows and enqueues jobs, in the operation's transaction. Writes are in `spine::resources`.
 #[derive(Debug)]

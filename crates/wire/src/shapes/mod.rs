@@ -2,13 +2,17 @@
 
 pub mod block_device_mapping;
 pub mod filter;
+pub mod image;
 pub mod snapshot;
+pub mod state_reason;
 pub mod tag;
 pub mod tag_specification;
 
 pub use block_device_mapping::{BlockDeviceMapping, BlockDeviceMappingRequest, Ebs, EbsRequest};
 pub use filter::Filter;
+pub use image::Image;
 pub use snapshot::Snapshot;
+pub use state_reason::StateReason;
 pub use tag::{Tag, TagKey};
 pub use tag_specification::TagSpecification;
 

@@ -11,10 +11,14 @@ use crate::failure::Failure;
 impl Cx<'_> {
     /// An image that the caller may see, and launch once it is available.
     pub(crate) async fn image(&mut self, id: &ImageId) -> Result<Granted<Image>, Failure> {
-        match self.tx.image_get(id).await? {
-            Some(image) if self.sees(&image) => Ok(Granted::new(image)),
-            _ => Err(self.image_missing(id).await?),
+        match self.image_if_visible(id).await? {
+            Some(image) => Ok(image),
+            None => Err(self.image_missing(id).await?),
         }
+    }
+
+    pub(crate) async fn image_if_visible(&mut self, id: &ImageId) -> Result<Option<Granted<Image>>, Failure> {
+        Ok(self.tx.image_get(id).await?.filter(|image| self.sees(image)).map(Granted::new))
     }
 
     /// An image that the caller may change.

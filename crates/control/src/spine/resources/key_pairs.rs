@@ -20,7 +20,11 @@ impl Cx<'_> {
 }
 
 impl Write<'_, '_> {
-    pub(crate) async fn key_pair_insert(&mut self, creation: &Creation, pair: &KeyPair) -> Result<(), Failure> {
+    pub(crate) async fn key_pair_insert(
+        &mut self,
+        creation: &Creation,
+        pair: &KeyPair,
+    ) -> Result<(), Failure> {
         self.cx.tx.key_pair_insert(pair).await?;
         self.created_tags_put(creation, pair.key_pair_id.as_str()).await
     }

@@ -20,14 +20,21 @@ impl Cx<'_> {
         Ok(self.tx.volumes_owned(&self.caller.account, self.caller.region).await?)
     }
 
-    pub(crate) async fn volumes_of_instance(&mut self, id: &InstanceId) -> Result<Vec<Granted<Volume>>, Failure> {
+    pub(crate) async fn volumes_of_instance(
+        &mut self,
+        id: &InstanceId,
+    ) -> Result<Vec<Granted<Volume>>, Failure> {
         let volumes = self.tx.volumes_of_instance(id).await?;
         Ok(volumes.into_iter().filter(|v| v.owner_id == self.caller.account).map(Granted::new).collect())
     }
 }
 
 impl Write<'_, '_> {
-    pub(crate) async fn volume_insert(&mut self, creation: &Creation, volume: &Volume) -> Result<(), Failure> {
+    pub(crate) async fn volume_insert(
+        &mut self,
+        creation: &Creation,
+        volume: &Volume,
+    ) -> Result<(), Failure> {
         self.cx.tx.volume_insert(volume).await?;
         self.created_tags_put(creation, volume.volume_id.as_str()).await
     }

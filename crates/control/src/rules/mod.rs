@@ -1,0 +1,4 @@
+//! Pure rules that several operations share.
+
+pub(crate) mod block_devices;
+pub(crate) mod names;
