@@ -120,6 +120,20 @@ pub(crate) fn camel_case(snake: &str) -> String {
     camel
 }
 
+/// An acronym is one word: `AMIId` is `amiid`.
+pub(crate) fn snake_case(name: &str) -> String {
+    let mut snake = String::new();
+    let mut after_small = false;
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() && after_small {
+            snake.push('_');
+        }
+        after_small = letter.is_ascii_lowercase() || letter.is_ascii_digit();
+        snake.push(letter.to_ascii_lowercase());
+    }
+    snake
+}
+
 fn format_rust(root: &Path, text: &str) -> Result<String> {
     let mut rustfmt = command(root, "rustfmt", &["--edition=2024", "--emit=stdout"])
         .stdin(Stdio::piped())
@@ -178,5 +192,6 @@ mod tests {
     #[test]
     fn names_follow_the_room_rule() {
         assert_eq!(camel_case("put_snapshot_block"), "PutSnapshotBlock");
+        assert_eq!(snake_case("PutSnapshotBlock"), "put_snapshot_block");
     }
 }

@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
+use crate::codegen::snake_case;
 use crate::repo::{Repo, output};
 
 const PATH: &str = "docs/api-coverage.md";
@@ -29,11 +30,11 @@ pub(crate) fn check(repo: &Repo) -> Result<()> {
 fn table(repo: &Repo) -> Result<String> {
     let printed = output(&repo.root, "cargo", &["run", "-q", "-p", "control", "--example", "registry"])?;
     let actions: Vec<Value> = serde_json::from_str(&printed).context("read the registry")?;
-    Ok(render(&actions))
+    Ok(render(repo, &actions))
 }
 
-fn render(actions: &[Value]) -> String {
-    let mut lines = vec![HEAD.to_owned()];
+fn render(repo: &Repo, actions: &[Value]) -> String {
+    let mut lines = vec![HEAD.to_owned(), format!("There are {} actions.\n", actions.len())];
     let mut service = "";
     for action in actions {
         let word = |key: &str| action.get(key).and_then(Value::as_str);
@@ -44,7 +45,11 @@ fn render(actions: &[Value]) -> String {
         let access = if action.get("is_write") == Some(&Value::Bool(true)) { "writes" } else { "reads" };
         let permission =
             word("permission").map_or_else(|| "no permission needed".to_owned(), |p| format!("`{p}`"));
-        lines.push(format!("### {}\n\n{access}, {permission}", word("action").unwrap_or_default()));
+        let action_name = word("action").unwrap_or_default();
+        lines.push(format!(
+            "### {action_name}\n\n{}\n\n- Access: {access}, {permission}",
+            said(repo, action_name)
+        ));
         for (title, key) in [("Request", "request"), ("Response", "response"), ("Errors", "errors")] {
             let names: Vec<String> =
                 action.get(key).and_then(Value::as_array).into_iter().flatten().filter_map(name).collect();
@@ -57,6 +62,15 @@ fn render(actions: &[Value]) -> String {
     lines.join("\n").trim_end().to_owned() + "\n"
 }
 
+/// The documentation at the head of the operation's file: what it does, and how it differs from EC2's.
+fn said(repo: &Repo, action: &str) -> String {
+    let path = format!("crates/control/src/operations/{}.rs", snake_case(action));
+    let lines = repo.text(&path).unwrap_or_default().lines();
+    let said: Vec<&str> = lines.map_while(|line| line.strip_prefix("//!")).map(str::trim).collect();
+    let said = said.join("\n");
+    said.trim_start_matches(&format!("`{action}`: ")).to_owned()
+}
+
 fn name(value: &Value) -> Option<String> {
     value.as_str().map(|name| format!("`{name}`"))
 }
@@ -64,6 +78,7 @@ fn name(value: &Value) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::repo::planted;
 
     #[test]
     fn an_action_is_shown_with_its_members() {
@@ -74,10 +89,15 @@ mod tests {
                  "request":[],"response":["Arn"],"errors":[]}]"#,
         )
         .unwrap();
+        let repo = planted(&[(
+            "crates/control/src/operations/copy_image.rs",
+            "//! `CopyImage`: another image with the same bytes.\n//!\n//! Never slow.\n\nfn f() {}\n",
+        )]);
         let expected = format!(
-            "{HEAD}\n## ec2\n\n### CopyImage\n\nwrites, `ec2:CopyImage`\n- Request: `Name`, `SourceRegion`\n\
-             - Response: `imageId`\n\n## sts\n\n### GetCallerIdentity\n\nreads, no permission needed\n- Response: `Arn`\n"
+            "{HEAD}\nThere are 2 actions.\n\n## ec2\n\n### CopyImage\n\nanother image with the same bytes.\n\nNever slow.\n\
+             - Access: writes, `ec2:CopyImage`\n- Request: `Name`, `SourceRegion`\n- Response: `imageId`\n\n\
+             ## sts\n\n### GetCallerIdentity\n\n\n\n- Access: reads, no permission needed\n- Response: `Arn`\n"
         );
-        assert_eq!(render(&actions), expected);
+        assert_eq!(render(&repo, &actions), expected);
     }
 }

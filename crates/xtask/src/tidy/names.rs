@@ -1,6 +1,7 @@
 //! One word for one thing: EC2's.
 
 use super::{Breach, Rule};
+use crate::codegen::snake_case;
 use crate::repo::{Repo, has_extension};
 
 pub(super) const RULES: &[Rule] = &[("synonyms", synonyms)];
@@ -60,19 +61,6 @@ fn better_name(name: &str) -> Option<&'static str> {
     }
     let (_, better) = SYNONYMS.iter().find(|(word, _)| snake.split('_').any(|part| part == *word))?;
     Some(better)
-}
-
-fn snake_case(name: &str) -> String {
-    let mut snake = String::new();
-    let mut after_small = false;
-    for letter in name.chars() {
-        if letter.is_ascii_uppercase() && after_small {
-            snake.push('_');
-        }
-        after_small = letter.is_ascii_lowercase() || letter.is_ascii_digit();
-        snake.push(letter.to_ascii_lowercase());
-    }
-    snake
 }
 
 #[cfg(test)]
