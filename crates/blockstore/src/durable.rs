@@ -183,12 +183,13 @@ fn ensure_dir(root: &Path, dir: &Path, known: &Mutex<HashSet<PathBuf>>) -> io::R
 
 fn store_error(path: &Path, error: io::Error) -> object_store::Error {
     let path = path.display().to_string();
-    match error.kind() {
-        io::ErrorKind::AlreadyExists => object_store::Error::AlreadyExists { path, source: error.into() },
-        io::ErrorKind::PermissionDenied => {
-            object_store::Error::PermissionDenied { path, source: error.into() }
-        }
-        _ => object_store::Error::Generic { store: "local directory", source: error.into() },
+    let kind = error.kind();
+    if kind == io::ErrorKind::AlreadyExists {
+        object_store::Error::AlreadyExists { path, source: error.into() }
+    } else if kind == io::ErrorKind::PermissionDenied {
+        object_store::Error::PermissionDenied { path, source: error.into() }
+    } else {
+        object_store::Error::Generic { store: "local directory", source: error.into() }
     }
 }
 
@@ -269,5 +270,77 @@ impl fmt::Display for DurableLocal {
 impl fmt::Debug for DurableLocal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn names(dir: &Path) -> Vec<String> {
+        let mut names: Vec<_> = fs::read_dir(dir)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_file_is_replaced_whole_with_its_mode_and_nothing_is_left_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a/b/credentials");
+        write_file(&path, b"one", 0o644).unwrap();
+        write_file(&path, b"two", 0o600).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(names(path.parent().unwrap()), ["credentials"]);
+    }
+
+    #[test]
+    fn of_many_creators_one_succeeds_and_its_bytes_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x/only");
+        let done: Vec<io::Result<()>> = std::thread::scope(|scope| {
+            let spawn = |i: u8| {
+                let path = &path;
+                scope.spawn(move || create_file(path, &[i; 10_000], 0o600))
+            };
+            (0..16).map(spawn).collect::<Vec<_>>().into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        let winners: Vec<usize> = (0..16).filter(|i| done[*i].is_ok()).collect();
+        assert_eq!(winners.len(), 1);
+        assert!(done.iter().flat_map(Result::as_ref).count() == 1);
+        assert!(
+            done.iter().filter_map(|d| d.as_ref().err()).all(|e| e.kind() == io::ErrorKind::AlreadyExists)
+        );
+        assert_eq!(fs::read(&path).unwrap(), vec![u8::try_from(winners[0]).unwrap(); 10_000]);
+        assert_eq!(names(path.parent().unwrap()), ["only"]);
+    }
+
+    #[test]
+    fn a_target_that_is_a_directory_is_an_error_and_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("d")).unwrap();
+        assert!(write_file(&dir.path().join("d"), b"x", 0o600).is_err());
+        assert_eq!(names(dir.path()), ["d"]);
+        assert!(write_file(Path::new("/"), b"x", 0o600).is_err());
+    }
+
+    #[tokio::test]
+    async fn leftovers_of_a_crash_are_not_listed() {
+        use futures::TryStreamExt;
+        use object_store::ObjectStoreExt;
+
+        let dir = tempfile::tempdir().unwrap();
+        let store = DurableLocal::open(&dir.path().join("new/store")).unwrap();
+        store.put(&Location::from("pack/d/aa/one"), PutPayload::from_static(b"1")).await.unwrap();
+        let (_, leftover) = open_temporary(&dir.path().join("new/store/pack/d/aa/two"), 0o600).unwrap();
+        assert!(leftover.exists());
+        let listed: Vec<ObjectMeta> =
+            store.list(Some(&Location::from("pack/d"))).try_collect().await.unwrap();
+        assert_eq!(listed.iter().map(|meta| meta.location.as_ref()).collect::<Vec<_>>(), ["pack/d/aa/one"]);
     }
 }

@@ -32,7 +32,7 @@ impl DomainInner {
         let fetch = async {
             let limit = crate::format::node::NODE_PACK_BYTES_MAX;
             let bytes = self.store.objects.get(&self.node_pack_path(id), limit).await?;
-            Ok(Arc::new(NodePack::parse(&self.keys, id, bytes)?))
+            Ok(Arc::new(NodePack::parse(&self.keys, id, &bytes)?))
         };
         self.store.caches.node_packs.get_or_fetch(&key, fetch).await
     }
@@ -98,13 +98,11 @@ impl DomainInner {
         let len = Directory::tail_bytes(trailer, size)?;
         debug_assert!(len >= TRAILER_BYTES_U64, "a directory ends in its trailer");
         let start = usize::try_from(len).ok().and_then(|len| tail.len().checked_sub(len));
-        match start {
-            Some(start) => Directory::parse(&self.keys, id, tail.get(start..).unwrap_or_default(), size),
-            None => {
-                let tail = self.store.objects.get_range(&path, size - len..size).await?;
-                Directory::parse(&self.keys, id, &tail, size)
-            }
+        if let Some(start) = start {
+            return Directory::parse(&self.keys, id, tail.get(start..).unwrap_or_default(), size);
         }
+        let tail = self.store.objects.get_range(&path, size - len..size).await?;
+        Directory::parse(&self.keys, id, &tail, size)
     }
 
     /// The decoded blocks of a frame.

@@ -131,7 +131,7 @@ impl Index {
             Ok(directory) => self.absorb(&directory),
             Err(e) if e.kind() == ErrorKind::Unavailable => return Err(e),
             Err(e) => {
-                tracing::warn!(error = &e as &dyn std::error::Error, pack = %id, "skip a damaged pack directory")
+                tracing::warn!(error = &e as &dyn std::error::Error, pack = %id, "skip a damaged pack directory");
             }
         }
         Ok(())

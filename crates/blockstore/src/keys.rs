@@ -78,9 +78,9 @@ impl DomainKeys {
     }
 
     /// A name that commits to the parts. `what` separates the kinds of things that are named.
-    pub(crate) fn name(&self, what: &[u8; 8], parts: &[&[u8]]) -> Hash {
+    pub(crate) fn name(&self, what: [u8; 8], parts: &[&[u8]]) -> Hash {
         let mut hasher = blake3::Hasher::new_keyed(&self.name);
-        hasher.update(what);
+        hasher.update(&what);
         for part in parts {
             hasher.update(part);
         }
@@ -100,4 +100,50 @@ fn halves(bytes: [u8; 32]) -> [[u8; 16]; 2] {
         *to = from;
     }
     parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Golden vectors: when one of these changes, no stored byte can be read any more.
+    #[test]
+    fn derivations_never_change() {
+        let keys = DomainKeys::derive("d", &DomainSecret::new([7; 32]));
+        let block = [0xa5; 4096];
+        let found = [
+            keys.block_id(&block).0,
+            keys.pack_key(&[1; 32]),
+            keys.node_key(&[1; 32]),
+            keys.name(*b"packname", &[b"a", b"b"]),
+        ];
+        let expected = [
+            "925b013e405ee7af631186ea462f0de2e09f96e4936da39d467eab15c06e7ce4",
+            "c889b0efd8e38ad704d9542a41ba1897440b9b62b6a41e04db5cd1887fe0aea7",
+            "0a3a2cab2955fcef3a5da6cc715efd383be9727d5c1124c528b435948127ddae",
+            "3b5d407955c4811dd3f75f8d51f661531c647eaefb3e7d7dade450dcf25ecd13",
+        ];
+        assert_eq!(found.map(hex::encode), expected);
+    }
+
+    #[test]
+    fn every_key_depends_on_the_secret_and_only_the_fingerprint_on_the_name() {
+        let keys = |domain, byte| DomainKeys::derive(domain, &DomainSecret::new([byte; 32]));
+        let (a, b, c) = (keys("d", 1), keys("d", 2), keys("e", 1));
+        assert_ne!(a.block_id(b"x"), b.block_id(b"x"));
+        assert_ne!(a.pack_key(&[0; 32]), b.pack_key(&[0; 32]));
+        assert_ne!(a.node_key(&[0; 32]), b.node_key(&[0; 32]));
+        assert_ne!(a.pack_key(&[0; 32]), a.node_key(&[0; 32]));
+        assert_ne!(a.name(*b"whatever", &[]), b.name(*b"whatever", &[]));
+        assert_ne!(a.fingerprint, b.fingerprint);
+        assert_ne!(a.fingerprint, c.fingerprint);
+        assert_eq!(a.block_id(b"x"), c.block_id(b"x"));
+    }
+
+    #[test]
+    fn secrets_are_not_printed() {
+        let secret = DomainSecret::new([0xab; 32]);
+        let keys = DomainKeys::derive("d", &secret);
+        assert!(!format!("{secret:?} {keys:?}").contains("ab"), "{secret:?} {keys:?}");
+    }
 }

@@ -17,6 +17,8 @@ use crate::index::Index;
 use crate::keys::{DomainKeys, DomainSecret};
 use crate::objects::Objects;
 
+const PACK_BYTES_CEILING: usize = 32 << 20;
+const NODE_PACK_BYTES_CEILING: usize = 2 << 20;
 /// How many domains keep their dedup index in memory while nobody writes to them.
 const IDLE_INDEXES_MAX: usize = 8;
 
@@ -78,7 +80,14 @@ pub(crate) struct StoreInner {
 impl Store {
     /// Opens a store, and makes it one where nothing is there yet. A store of a newer format is
     /// refused as `Invalid`.
-    pub async fn open(objects: Arc<dyn ObjectStore>, ids: Arc<dyn IdGen>, options: Options) -> Result<Self> {
+    pub async fn open(
+        objects: Arc<dyn ObjectStore>,
+        ids: Arc<dyn IdGen>,
+        mut options: Options,
+    ) -> Result<Self> {
+        // Readers refuse objects above their limits, whoever chose the size.
+        options.pack_bytes = options.pack_bytes.min(PACK_BYTES_CEILING);
+        options.node_pack_bytes = options.node_pack_bytes.min(NODE_PACK_BYTES_CEILING);
         let objects = Objects::new(objects);
         let path = Path::from("store");
         if let Err(e) = read_header(&objects, &path).await {

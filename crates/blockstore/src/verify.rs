@@ -55,7 +55,7 @@ impl Check<'_> {
         }
         let got = self.domain.store.objects.get(&self.domain.node_pack_path(id), NODE_PACK_BYTES_MAX).await;
         let bytes = got.map_err(Error::missing_is_corrupt)?;
-        let pack = Arc::new(NodePack::parse(&self.domain.keys, id, bytes)?);
+        let pack = Arc::new(NodePack::parse(&self.domain.keys, id, &bytes)?);
         pack.verify(&self.domain.keys)?;
         self.stats.node_packs += 1;
         self.node_packs.insert(id, Arc::clone(&pack));

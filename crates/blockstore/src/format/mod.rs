@@ -10,6 +10,9 @@ pub(crate) mod snapshot;
 pub(crate) mod store;
 pub(crate) mod trailer;
 
+#[cfg(test)]
+mod tests;
+
 use std::cell::RefCell;
 use std::fmt;
 
@@ -78,8 +81,10 @@ hash_type!(
 impl BlockId {
     /// The part that the dedup index keeps.
     pub(crate) const fn prefix(&self) -> u64 {
-        let [a, b, c, d, e, f, g, h, ..] = self.0;
-        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+        match self.0.first_chunk() {
+            Some(head) => u64::from_le_bytes(*head),
+            None => 0,
+        }
     }
 }
 

@@ -16,8 +16,8 @@ pub(crate) const PACK_BYTES_MAX: u64 = 64 << 20;
 /// Bytes that one slot adds to a pack besides its share of a frame.
 pub(crate) const ID_BYTES: usize = 32;
 
-const BLOCK_IDS: &[u8; 8] = b"blockids";
-const PACK: &[u8; 8] = b"packname";
+const BLOCK_IDS: [u8; 8] = *b"blockids";
+const PACK: [u8; 8] = *b"packname";
 
 /// Where a frame lies in its pack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -29,9 +29,10 @@ impl Writer {
                 continue;
             }
             let blocks = leaf.blocks();
-            let leaf = match leaf.runs.is_empty() {
-                true => None,
-                false => Some(self.nodes.push_leaf(leaf, &packs, &mut self.names, &mut self.stats).await?),
+            let leaf = if leaf.runs.is_empty() {
+                None
+            } else {
+                Some(self.nodes.push_leaf(leaf, &packs, &mut self.names, &mut self.stats).await?)
             };
             self.changes.insert(index, Change { leaf, blocks, blocks_in_base });
         }
@@ -118,11 +119,10 @@ impl Writer {
                 };
             }
             let children: Vec<(u8, Placed)> = children.into_iter().collect();
-            let node = match children.is_empty() && !is_top {
-                true => None,
-                false => {
-                    Some(self.nodes.push_inner(level, &children, &mut self.names, &mut self.stats).await?)
-                }
+            let node = if children.is_empty() && !is_top {
+                None
+            } else {
+                Some(self.nodes.push_inner(level, &children, &mut self.names, &mut self.stats).await?)
             };
             done.insert(index, node);
         }
@@ -144,7 +144,11 @@ impl Writer {
         Ok(children.iter().map(|(digit, child)| (*digit, Placed::Stored(*child))).collect())
     }
 
+    /// A node at or below the base's root.
     async fn base_node(&self, tree: &Tree, level: u8, index: u32) -> Result<Option<NodeRef>> {
+        if index >> (FANOUT_LOG2 * u32::from(tree.head.height - level)) > 0 {
+            return Ok(None);
+        }
         let mut node = tree.root;
         for above in (level + 1..=tree.head.height).rev() {
             let wanted = digit(index, above - level);

@@ -356,7 +356,7 @@ fn gather(blocks: &[Option<At>]) -> Vec<EditRun> {
         let Some(at) = *block else { continue };
         match runs.last_mut() {
             Some(run) if run.start + run.len == start && run.at.after(u32::from(run.len)) == at => {
-                run.len += 1
+                run.len += 1;
             }
             _ => runs.push(EditRun { start, len: 1, at }),
         }

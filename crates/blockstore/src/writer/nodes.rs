@@ -9,6 +9,10 @@ use crate::error::Result;
 use crate::format::NodePackId;
 use crate::format::node::{ChildRef, Leaf, NodePackBuilder, NodeRef, TreeHead};
 
+/// Above this size a node pack takes no more frame tables: one leaf may name a thousand packs, and
+/// the whole must stay below what readers accept.
+const COPIES_BYTES_MAX: usize = 4 << 20;
+
 /// A node of the new tree: already there, or in one of this commit's node packs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Placed {
@@ -62,9 +66,10 @@ impl Nodes {
         for &number in packs {
             let (pack, table) = names.get(number);
             if !self.builder.knows_pack(pack.id) {
-                if pack.table_in.is_none() && table.is_some() {
-                    self.tables.push(number);
-                }
+                // Without the copy a reader asks the pack itself.
+                let has_room = self.builder.bytes() < COPIES_BYTES_MAX;
+                let table = table.filter(|_| pack.table_in.is_none() && has_room);
+                self.tables.extend(table.map(|_| number));
                 self.builder.add_pack(&pack, table.map(|table| &**table));
             }
         }
