@@ -94,7 +94,7 @@ mod tests {
             "//! `CopyImage`: another image with the same bytes.\n//!\n//! Never slow.\n\nfn f() {}\n",
         )]);
         let expected = format!(
-            "{HEAD}\nThere are 2 actions.\n\n## ec2\n\n### CopyImage\n\nanother image with the same bytes.\n\nNever slow.\n\
+            "{HEAD}\nThere are 2 actions.\n\n## ec2\n\n### CopyImage\n\nanother image with the same bytes.\n\nNever slow.\n\n\
              - Access: writes, `ec2:CopyImage`\n- Request: `Name`, `SourceRegion`\n- Response: `imageId`\n\n\
              ## sts\n\n### GetCallerIdentity\n\n\n\n- Access: reads, no permission needed\n- Response: `Arn`\n"
         );
