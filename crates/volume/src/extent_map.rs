@@ -5,6 +5,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::format::SECTOR_BYTES;
+
 /// The content of some sectors.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Mapping {
@@ -128,6 +130,10 @@ impl ExtentMap {
         self.live.get(&segment).copied().unwrap_or_default()
     }
 
+    pub(crate) fn live_bytes(&self) -> u64 {
+        self.live.values().map(|live| live.data_sectors * SECTOR_BYTES).sum()
+    }
+
     pub(crate) fn extent_count(&self) -> usize {
         self.extents.len()
     }
@@ -189,7 +195,7 @@ mod tests {
     fn mapping(seq: u64, sectors: u64) -> Mapping {
         let entry_sectors = u32::try_from(sectors).unwrap();
         let data = DataPlace { entry_position: 0, entry_sectors, skip_sectors: 0, crcs: ChunkCrcs::One(0) };
-        let place = if seq % 3 == 0 { Place::Zero } else { Place::Data(data) };
+        let place = if seq.is_multiple_of(3) { Place::Zero } else { Place::Data(data) };
         Mapping { seq, segment: seq % 4, place }
     }
 

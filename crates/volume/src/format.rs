@@ -11,7 +11,7 @@ pub(crate) const CHUNK_BYTES: u64 = CHUNK as u64;
 /// More data than this is split into several groups.
 pub(crate) const GROUP_DATA_MAX: usize = 4 << 20;
 const GROUP_DATA_BYTES_MAX: u64 = GROUP_DATA_MAX as u64;
-const HEADER_BYTES_MAX: usize = 64 << 10;
+pub(crate) const HEADER_MAX: usize = 64 << 10;
 /// Longest key of a frozen layer.
 pub(crate) const KEY_BYTES_MAX: usize = 255;
 
@@ -171,7 +171,7 @@ pub(crate) fn header_bytes(first_sector: &[u8]) -> Option<usize> {
     let magic = first_sector.get(..8)? == MAGIC;
     let version = u16_at(first_sector, 8)? == VERSION;
     let len = u32_at(first_sector, 12)? as usize;
-    let fits = (SECTOR..=HEADER_BYTES_MAX).contains(&len);
+    let fits = (SECTOR..=HEADER_MAX).contains(&len);
     (magic && version && fits && len.is_multiple_of(SECTOR)).then_some(len)
 }
 

@@ -62,7 +62,10 @@ impl Volume {
         }
         let mut next = metadata.clone();
         next.release(key);
-        self.inner.write_metadata(&mut metadata, next).await
+        self.inner.write_metadata(&mut metadata, next).await?;
+        drop(metadata);
+        self.tidy().await;
+        Ok(())
     }
 }
 

@@ -39,10 +39,15 @@ impl Volume {
     pub async fn write_at(&self, offset_bytes: u64, data: &[u8]) -> Result<()> {
         let range = self.inner.range(offset_bytes, data.len() as u64)?;
         self.inner.check_writable()?;
-        if !range.is_aligned {
-            return self.inner.write_unaligned(offset_bytes, data).await;
+        if range.is_aligned {
+            self.inner.write_aligned(offset_bytes, data)?;
+        } else {
+            self.inner.write_unaligned(offset_bytes, data).await?;
         }
-        self.inner.write_aligned(offset_bytes, data)
+        if self.inner.take_sealed() {
+            self.tidy().await;
+        }
+        Ok(())
     }
 
     /// Makes the range read as zeros.
@@ -56,13 +61,13 @@ impl Volume {
         }
         if from >= to {
             let len = usize::try_from(len_bytes).unwrap_or_default();
-            return self.inner.write_unaligned(offset_bytes, &vec![0; len]).await;
+            return self.write_at(offset_bytes, &vec![0; len]).await;
         }
         let zeros = [0; SECTOR];
         let part = |len: u64| zeros.get(..usize::try_from(len).unwrap_or_default()).unwrap_or_default();
-        self.inner.write_unaligned(offset_bytes, part(from - offset_bytes)).await?;
+        self.write_at(offset_bytes, part(from - offset_bytes)).await?;
         self.inner.zero_aligned(from, to)?;
-        self.inner.write_unaligned(to, part(end_bytes - to)).await
+        self.write_at(to, part(end_bytes - to)).await
     }
 
     /// Says that the content of the range no longer matters. Its whole sectors read as zeros afterwards.
@@ -229,7 +234,7 @@ impl Inner {
                 place.copy_from_slice(patch);
             }
             let body = one_write(sector * SECTOR_BYTES, &bytes);
-            if self.append_if(&body, &bytes, |map| lookup(map) == before)? {
+            if self.append_if(&body, &bytes, |map| lookup(map) == before)?.is_some() {
                 return Ok(());
             }
         }

@@ -4,6 +4,7 @@
 //! what a flush promises, how to freeze a moment while writes go on, and the NBD protocol.
 
 pub mod base;
+mod clean;
 mod disk;
 mod durable;
 mod error;
@@ -16,6 +17,8 @@ mod metadata;
 pub mod nbd;
 mod recovery;
 mod segment;
+#[cfg(test)]
+mod tests;
 mod volume;
 
 pub use base::{Base, MemoryBase, ZeroBase};

@@ -6,12 +6,18 @@ use std::sync::Arc;
 
 use crate::disk::Disk;
 use crate::error::{Error, Result};
-use crate::format::{self, Body};
+use crate::format::{self, Body, GROUP_DATA_MAX, HEADER_MAX};
 use crate::recovery::Sealed;
 use crate::segment::{Link, Segment};
 
-/// A segment is sealed before it grows past this.
-pub(crate) const SEGMENT_BYTES_MAX: u64 = 64 << 20;
+/// A segment is sealed before it grows past this, or past a fixed share of the volume: every segment takes a
+/// file descriptor.
+const SEGMENT_BYTES: u64 = 64 << 20;
+const SEGMENTS_OF_A_FULL_VOLUME: u64 = 128;
+
+pub(crate) fn segment_bytes_max(volume_bytes: u64) -> u64 {
+    SEGMENT_BYTES.max(volume_bytes / SEGMENTS_OF_A_FULL_VOLUME)
+}
 
 #[derive(Debug)]
 pub(crate) struct Log {
@@ -74,6 +80,10 @@ impl Log {
         self.sealed.iter().chain(&self.active).map(|segment| segment.end).sum()
     }
 
+    pub(crate) fn segment_bytes_max(&self) -> u64 {
+        self.segment_bytes_max
+    }
+
     pub(crate) fn append(&mut self, body: &Body, data: &[u8]) -> Result<Appended, AppendError> {
         let full = self.active.as_ref().is_some_and(|a| a.end + data.len() as u64 >= self.segment_bytes_max);
         if full {
@@ -123,6 +133,10 @@ impl Log {
     fn append_to(&mut self, active: &mut Sealed, body: &Body, data: &[u8]) -> Result<Appended, AppendError> {
         let seq = self.last.seq + 1;
         let encoded = format::encode(self.generation, seq, self.last.crc, body);
+        assert!(
+            encoded.header.len() <= HEADER_MAX && data.len() <= GROUP_DATA_MAX,
+            "a group nobody could read"
+        );
         if let Err(e) = self.disk.write(&active.segment, active.end, &encoded.header, data) {
             let error = Error::io("append to the log", e);
             // Part of the group may be there. It must not lie behind a later, shorter group.

@@ -46,7 +46,9 @@ pub(crate) fn replay(metadata: &Metadata, segments: &Segments, up_to_seq: u64) -
             replay.segment(segment, next)?;
         }
     }
-    replay.out.last = metadata.skip_cleaned(replay.out.last);
+    if replay.out.last.seq < up_to_seq {
+        replay.out.last = metadata.skip_cleaned(replay.out.last);
+    }
     Ok(replay.out)
 }
 

@@ -7,14 +7,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use rustix::fs::FlockOperation;
+use tokio_util::task::TaskTracker;
 
 use crate::base::Base;
 use crate::disk::{Disk, OsDisk};
 use crate::durable;
 use crate::error::{Error, Result};
-use crate::extent_map::{ExtentMap, Live};
+use crate::extent_map::ExtentMap;
 use crate::format::{Body, SECTOR_BYTES};
-use crate::log::{AppendError, Log, SEGMENT_BYTES_MAX};
+use crate::log::{AppendError, Appended, Log, segment_bytes_max};
 use crate::metadata::Metadata;
 use crate::recovery::{Replayed, insert_writes, replay};
 use crate::segment::{Segment, Segments, blocking};
@@ -61,14 +62,19 @@ pub(crate) struct Inner {
     pub(crate) base: Arc<dyn Base>,
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) view: RwLock<View>,
-    /// Lock order: `metadata`, `sync`, `log`, `view`.
+    /// Lock order: `cleaning`, `metadata`, `sync`, `log`, `view`.
     pub(crate) log: Mutex<Log>,
     pub(crate) metadata: tokio::sync::Mutex<Metadata>,
     pub(crate) sync: Arc<tokio::sync::Mutex<()>>,
+    /// Held by the one cleaner.
+    pub(crate) cleaning: tokio::sync::Mutex<()>,
+    pub(crate) tasks: TaskTracker,
     pub(crate) written_seq: AtomicU64,
     pub(crate) durable_seq: AtomicU64,
     poisoned: AtomicBool,
     closed: AtomicBool,
+    /// A segment was sealed since somebody last asked.
+    sealed: AtomicBool,
     generation: u64,
     lock: Mutex<Option<File>>,
 }
@@ -84,12 +90,12 @@ pub(crate) struct View {
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
     pub(crate) disk: Arc<dyn Disk>,
-    pub(crate) segment_bytes_max: u64,
+    pub(crate) segment_bytes_max: Option<u64>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { disk: Arc::new(OsDisk), segment_bytes_max: SEGMENT_BYTES_MAX }
+        Self { disk: Arc::new(OsDisk), segment_bytes_max: None }
     }
 }
 
@@ -150,11 +156,10 @@ impl Volume {
         let inner = &*self.inner;
         let log = inner.lock_log()?;
         let view = inner.view.read().unwrap_or_else(PoisonError::into_inner);
-        let live: Vec<Live> = view.segments.keys().map(|id| view.map.live(*id)).collect();
         Ok(Stats {
             generation: inner.generation,
             log_bytes: log.bytes(),
-            live_bytes: live.iter().map(|live| live.data_sectors * SECTOR_BYTES).sum(),
+            live_bytes: view.map.live_bytes(),
             segment_count: view.segments.len(),
             extent_count: view.map.extent_count(),
             written_seq: inner.written_seq.load(Ordering::Acquire),
@@ -166,10 +171,12 @@ impl Volume {
     /// Makes every acknowledged write durable and gives up ownership. Later calls on any clone are refused.
     pub async fn close(&self) -> Result<()> {
         self.inner.closed.store(true, Ordering::Release);
+        self.inner.tasks.close();
+        self.inner.tasks.wait().await;
         // A writer that saw the volume open holds this lock; after it nothing is appended any more.
         drop(self.inner.lock_log()?);
         let flushed = self.flush_all().await;
-        drop(self.inner.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+        self.inner.unlock();
         flushed
     }
 }
@@ -202,7 +209,8 @@ impl Inner {
         let recovered = (last, chain, next_id);
         let disk = options.disk;
         let generation = metadata.generation;
-        let log = Log::new(dir.clone(), Arc::clone(&disk), generation, options.segment_bytes_max, recovered);
+        let segment_bytes = options.segment_bytes_max.unwrap_or(segment_bytes_max(metadata.size_bytes));
+        let log = Log::new(dir.clone(), Arc::clone(&disk), generation, segment_bytes, recovered);
         Ok(Self {
             spec: spec(&metadata),
             generation,
@@ -213,10 +221,13 @@ impl Inner {
             log: Mutex::new(log),
             metadata: tokio::sync::Mutex::new(metadata),
             sync: Arc::default(),
+            cleaning: tokio::sync::Mutex::default(),
+            tasks: TaskTracker::new(),
             written_seq: AtomicU64::new(last.seq),
             durable_seq: AtomicU64::new(last.seq),
             poisoned: AtomicBool::new(false),
             closed: AtomicBool::new(false),
+            sealed: AtomicBool::new(false),
             lock: Mutex::new(Some(lock)),
         })
     }
@@ -228,6 +239,10 @@ impl Inner {
 
     pub(crate) fn is_poisoned(&self) -> bool {
         self.poisoned.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn take_sealed(&self) -> bool {
+        self.sealed.load(Ordering::Acquire) && self.sealed.swap(false, Ordering::AcqRel)
     }
 
     pub(crate) fn check_open(&self) -> Result<()> {
@@ -250,26 +265,29 @@ impl Inner {
     }
 
     /// Appends writes and shows them to readers, unless `still` says that what they build on has changed.
-    /// Returns whether they were appended.
+    /// None when they were not appended.
     pub(crate) fn append_if(
         &self,
         body: &Body,
         data: &[u8],
         still: impl FnOnce(&ExtentMap) -> bool,
-    ) -> Result<bool> {
+    ) -> Result<Option<Appended>> {
         let append = || {
             let mut log = self.lock_log()?;
             self.check_writable()?;
             if !still(&self.view.read().unwrap_or_else(PoisonError::into_inner).map) {
-                return Ok(false);
+                return Ok(None);
             }
             let appended = log.append(body, data).map_err(|e| self.judge(e))?;
             let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
             let id = appended.segment.id;
-            view.segments.entry(id).or_insert(appended.segment);
+            view.segments.entry(id).or_insert_with(|| Arc::clone(&appended.segment));
             insert_writes(&mut view.map, body, appended.seq, id, appended.data_position);
             self.written_seq.store(appended.seq, Ordering::Release);
-            Ok(true)
+            if appended.sealed {
+                self.sealed.store(true, Ordering::Release);
+            }
+            Ok(Some(appended))
         };
         if data.len() > INLINE_BYTES_MAX { blocking(append) } else { append() }
     }
@@ -297,6 +315,22 @@ impl Inner {
         if let Err(error) = marked {
             tracing::error!(%error, "the poison mark could not be written either");
         }
+    }
+}
+
+impl Inner {
+    /// Unlocks in so many words: a process that is being started holds a copy of every file until it has begun.
+    fn unlock(&self) {
+        let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Err(error)) = lock.map(|lock| rustix::fs::flock(&lock, FlockOperation::Unlock)) {
+            tracing::warn!(%error, "unlock the volume");
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.unlock();
     }
 }
 

@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
+use super::noise;
+use crate::nbd::{Export, serve};
+use crate::{Base, MemoryBase, Spec, Volume, ZeroBase};
 use tokio::net::UnixListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use volume::nbd::{Export, serve};
-use volume::{Base, MemoryBase, Spec, Volume, ZeroBase};
 
 const MIB: usize = 1 << 20;
 
@@ -63,15 +64,6 @@ async fn run(program: &str, args: &[&str]) -> Option<String> {
     Some(text)
 }
 
-fn noise(len: usize) -> Vec<u8> {
-    let mut state = 1_u64;
-    let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        (state >> 56) as u8
-    };
-    (0..len).map(|_| next()).collect()
-}
-
 fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
@@ -104,9 +96,9 @@ async fn nbdinfo_sees_what_is_offered() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nbdcopy_writes_and_reads_back() {
-    let served = Served::start(8 * MIB, Arc::new(MemoryBase::new(noise(4 * MIB))), false).await;
+    let served = Served::start(8 * MIB, Arc::new(MemoryBase::new(noise(1, 4 * MIB))), false).await;
     let (sent, fetched) = (served.path("sent"), served.path("fetched"));
-    let mut content = noise(9 * MIB).split_off(MIB);
+    let mut content = noise(1, 9 * MIB).split_off(MIB);
     content[3 * MIB..5 * MIB].fill(0);
     std::fs::write(&sent, &content).unwrap();
     if run("nbdcopy", &["--flush", text(&sent), &served.uri()]).await.is_some() {
@@ -121,7 +113,7 @@ async fn nbdcopy_writes_and_reads_back() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_base_shows_through_and_its_end_reads_as_zeros() {
-    let base = noise(MIB + 512);
+    let base = noise(1, MIB + 512);
     let served = Served::start(2 * MIB, Arc::new(MemoryBase::new(base.clone())), true).await;
     let fetched = served.path("fetched");
     if run("nbdcopy", &[&served.uri(), text(&fetched)]).await.is_some() {
@@ -130,6 +122,50 @@ async fn the_base_shows_through_and_its_end_reads_as_zeros() {
         assert!(std::fs::read(&fetched).unwrap() == expected, "nbdcopy fetched something else");
         let info = run("nbdinfo", &[&served.uri()]).await.unwrap();
         assert!(info.contains("is_read_only: true"), "{info}");
+    }
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fio_verifies_what_it_wrote_through_several_connections() {
+    let served = Served::start(16 * MIB, Arc::new(MemoryBase::new(noise(2, 4 * MIB))), false).await;
+    let job = served.path("job");
+    let settings = format!(
+        "[global]\nioengine=nbd\nuri={}\nverify=crc32c\nverify_fatal=1\niodepth=16\nfdatasync=50\nsize=4m\n\
+         [a]\nrw=randwrite\nbs=4k\noffset=0\n[b]\nrw=randwrite\nbsrange=512-64k\nbs_unaligned=0\noffset=8m\n",
+        served.uri()
+    );
+    std::fs::write(&job, settings).unwrap();
+    match run("fio", &["--enghelp"]).await {
+        Some(engines) if engines.contains("nbd") => drop(run("fio", &[text(&job)]).await),
+        _ => eprintln!("SKIPPED: no fio with an NBD engine"),
+    }
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn qemu_agrees_about_content_and_allocation() {
+    let served = Served::start(4 * MIB, Arc::new(MemoryBase::new(noise(3, MIB))), false).await;
+    let uri = served.uri();
+    let commands =
+        ["write -P 0x5a 64k 128k", "write -z 96k 4k", "discard 128k 32k", "write -P 1 512 512", "flush"];
+    let mut args = vec!["-f", "raw"];
+    for command in commands {
+        args.extend(["-c", command]);
+    }
+    args.push(&uri);
+    if run("qemu-io", &args).await.is_some() {
+        let mut expected = noise(3, MIB);
+        expected.resize(4 * MIB, 0);
+        expected[64 << 10..192 << 10].fill(0x5a);
+        expected[96 << 10..100 << 10].fill(0);
+        expected[128 << 10..160 << 10].fill(0);
+        expected[512..1024].fill(1);
+        let raw = served.path("raw");
+        std::fs::write(&raw, &expected).unwrap();
+        run("qemu-img", &["compare", "-f", "raw", "-F", "raw", text(&raw), &uri]).await.unwrap();
+        let map = run("qemu-img", &["map", "--output=json", "-f", "raw", &uri]).await.unwrap();
+        assert!(map.contains("\"zero\": true"), "{map}");
     }
     served.stop().await;
 }
