@@ -6,6 +6,7 @@ pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// The exit codes that scripts can rely on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
 pub enum ErrorKind {
     Failed = 1,
     Usage = 2,

@@ -14,4 +14,4 @@ mod ui;
 pub use commands::Command;
 pub use environment::Environment;
 pub use error::{Error, ErrorKind};
-pub use ui::report;
+pub use ui::{print, report};

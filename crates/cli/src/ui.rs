@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use crate::error::{Error, ErrorKind, Result};
 
 /// One line of the result.
-pub(crate) fn result_line(line: &str) -> Result<()> {
+pub fn print(line: &str) -> Result<()> {
     writeln!(io::stdout(), "{line}")
         .map_err(|e| Error::new(ErrorKind::Failed, format!("write the result: {e}")))
 }
@@ -20,9 +20,9 @@ pub(crate) fn is_watched() -> bool {
 }
 
 /// How a command's error is shown: what went wrong, then what to try.
-pub fn report(error: &Error) {
-    note(&format!("katagami: {error}"));
-    if let Some(hint) = error.hint() {
+pub fn report(message: &str, hint: Option<&str>) {
+    note(&format!("katagami: {message}"));
+    if let Some(hint) = hint {
         note(&format!("  hint: {hint}"));
     }
 }

@@ -11,11 +11,11 @@ use crate::error::{Error, Result};
 use crate::ui;
 
 /// Show where the open ports of an instance are reached
-///
-/// A port of the guest is reached at the same port of the instance's PublicIpAddress, unless this host
-/// keeps it to its administrator (ports below 1024 often); then another one leads there.
 #[derive(Debug, Args)]
 #[command(after_help = "\
+A port of the guest is reached at the same port of the instance's PublicIpAddress, unless this host
+keeps it to its administrator (ports below 1024 often); then another one leads there.
+
 Example:
   katagami forwards i-0123456789abcdef0
   22      127.20.0.5:40022")]
@@ -49,7 +49,7 @@ impl Forwards {
             ui::note("no port is open: no security group of the instance allows any, or it does not run");
         }
         for Forward { guest_port, host } in machine.forwards {
-            ui::result_line(&format!("{guest_port}\t{host}"))?;
+            ui::print(&format!("{guest_port}\t{host}"))?;
         }
         Ok(())
     }

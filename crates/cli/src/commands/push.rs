@@ -12,10 +12,10 @@ use crate::push::{self, Progress, Show, Source, Upload};
 use crate::ui;
 
 /// Upload a raw disk and register it as an image
-///
-/// Holes and blocks of zeros are not sent. The image id is the only line on standard output.
 #[derive(Debug, Args)]
 #[command(after_help = "\
+Holes and blocks of zeros are not sent. The image id is the only line on standard output.
+
 Examples:
   katagami push disk.raw --name debian-12
   image=$(katagami push disk.raw --name web --tag stage=test --progress none)")]
@@ -83,7 +83,7 @@ impl Push {
         let snapshot_id = uploaded?;
         push::wait_for_snapshot(&client, &snapshot_id).await?;
         let image_id = self.register(&client, &snapshot_id).await?;
-        ui::result_line(&image_id)
+        ui::print(&image_id)
     }
 
     fn show(&self) -> Show {

@@ -1,0 +1,106 @@
+//! The administrator's socket `DIR/admin.sock`: what only the owner of the data directory may ask of a running
+//! server. One JSON line each way.
+
+use std::future::Future;
+use std::os::unix::fs::PermissionsExt as _;
+
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio_util::sync::CancellationToken;
+
+use crate::data_dir::DataDir;
+use crate::error::{Error, Result};
+
+const SOCKET: &str = "admin.sock";
+const LINE_BYTES_MAX: u64 = 64 << 10;
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum Request {
+    AccountCreate { name: String },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Reply {
+    AccountId(String),
+    /// The name is taken.
+    Taken,
+    Failed(String),
+}
+
+/// Listens in place of whatever a dead server left.
+pub(crate) fn listen(data: &DataDir) -> Result<UnixListener> {
+    let path = data.path().join(SOCKET);
+    match std::fs::remove_file(&path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            return Err(Error::caused(format!("remove {}", path.display()), e));
+        }
+        _ => {}
+    }
+    let (_open, short) = data.short(SOCKET)?;
+    let failed = |e| Error::caused(format!("listen on {}", path.display()), e);
+    let listener = UnixListener::bind(&short).map_err(failed)?;
+    // The directory is closed to others anyway.
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
+    Ok(listener)
+}
+
+/// Answers one after the other until stopped.
+pub(crate) async fn serve<F, A>(listener: UnixListener, stop: CancellationToken, answer: F)
+where
+    F: Fn(Request) -> A,
+    A: Future<Output = Reply>,
+{
+    while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
+        match accepted {
+            Ok((stream, _)) => {
+                let told = converse(stream, &answer);
+                if let Some(Err(error)) = stop.run_until_cancelled(told).await {
+                    tracing::debug!(%error, "an administrator's connection ended early");
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "accept an administrator's connection");
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn converse<F, A>(stream: UnixStream, answer: F) -> std::io::Result<()>
+where
+    F: Fn(Request) -> A,
+    A: Future<Output = Reply>,
+{
+    let mut stream = BufReader::new(stream);
+    let line = read_line(&mut stream).await?;
+    let reply = match serde_json::from_slice(&line) {
+        Ok(request) => answer(request).await,
+        Err(error) => Reply::Failed(format!("not a request: {error}")),
+    };
+    let mut line = serde_json::to_vec(&reply)?;
+    line.push(b'\n');
+    stream.write_all(&line).await
+}
+
+async fn read_line(stream: &mut BufReader<UnixStream>) -> std::io::Result<Vec<u8>> {
+    let mut line = Vec::new();
+    let reading = async { stream.take(LINE_BYTES_MAX).read_until(b'\n', &mut line).await };
+    tokio::time::timeout(std::time::Duration::from_secs(60), reading).await??;
+    Ok(line)
+}
+
+/// Asks the running server. None where none listens.
+pub(crate) async fn ask(data: &DataDir, request: &Request) -> Result<Option<Reply>> {
+    let (_open, short) = data.short(SOCKET)?;
+    let Ok(stream) = UnixStream::connect(short).await else { return Ok(None) };
+    let failed = |e| Error::caused("ask the running server", e);
+    let mut stream = BufReader::new(stream);
+    let mut line = serde_json::to_vec(request).map_err(|e| Error::caused("ask the running server", e))?;
+    line.push(b'\n');
+    stream.write_all(&line).await.map_err(failed)?;
+    let line = read_line(&mut stream).await.map_err(failed)?;
+    serde_json::from_slice(&line).map(Some).map_err(|e| Error::caused("understand the running server", e))
+}

@@ -1,0 +1,35 @@
+//! A volume that a machine has.
+
+use control::ports::HostError;
+use machine::Client;
+use model::VolumeId;
+
+use super::machines::machine_error;
+use super::plain_error;
+
+/// The machine that has the volume.
+#[derive(Debug)]
+pub(super) struct Owner {
+    client: Client,
+}
+
+impl Owner {
+    pub(super) fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    pub(super) async fn freeze(&mut self, key: &str, freeze: &str) -> Result<(), HostError> {
+        let frozen = self.client.freeze_volume(&volume_id(key)?, freeze).await;
+        frozen.map(|_| ()).map_err(machine_error)
+    }
+
+    pub(super) async fn release(&mut self, key: &str, freeze: &str) -> Result<(), HostError> {
+        self.client.release_freeze(&volume_id(key)?, freeze).await.map_err(machine_error)
+    }
+}
+
+fn volume_id(key: &str) -> Result<VolumeId, HostError> {
+    key.parse().map_err(|_| {
+        plain_error(control::ports::HostErrorKind::Failed, format!("the key {key:?} is no volume id"))
+    })
+}

@@ -1,0 +1,24 @@
+//! Listeners, wiring, and the host port: everything between the operating system and the control plane.
+//!
+//! Refuses to know: what an API action means.
+
+mod account;
+mod admin;
+mod data_dir;
+mod error;
+mod host;
+mod http;
+mod limits;
+mod logging;
+mod low_ports;
+mod machine_process;
+mod options;
+mod profiles;
+mod reset;
+mod serve;
+
+pub use account::AccountOptions;
+pub use error::{Error, Result};
+pub use machine_process::machine;
+pub use options::ServeOptions;
+pub use serve::serve;

@@ -1,0 +1,146 @@
+//! How the server is told what to do: flags before the configuration file before defaults.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde::Deserialize;
+
+use crate::error::{Error, Result};
+use crate::logging::LogFormat;
+
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 4566);
+
+/// Run the service
+#[derive(Debug, Default, Args)]
+#[command(after_help = "\
+Everything is kept in one directory. The first start makes an account and writes its access key to
+DIR/credentials, and an AWS configuration to DIR/config.
+
+Examples:
+  katagami serve
+  katagami serve --data /srv/katagami --listen 127.0.0.1:8000
+  katagami serve --emulator --data \"$(mktemp -d)\" --listen 127.0.0.1:0")]
+pub struct ServeOptions {
+    /// Where everything is kept [default: $XDG_DATA_HOME/katagami]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Where to listen; port 0 takes a free one [default: 127.0.0.1:4566]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// The HOST:PORT that clients are told [default: where it listens]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) advertise: Option<String>,
+    /// A TOML file with the long names of these options as keys
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// For test suites, on loopback only: every signature is accepted, POST /_katagami/reset clears all
+    #[arg(long)]
+    pub(crate) emulator: bool,
+    /// What to log: a level, or levels by module [default: info]
+    #[arg(long, value_name = "FILTER")]
+    pub(crate) log: Option<String>,
+    /// text or json [default: text]
+    #[arg(long, value_enum, value_name = "FORMAT", hide_possible_values = true)]
+    pub(crate) log_format: Option<LogFormat>,
+}
+
+/// The configuration file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+struct FileOptions {
+    data: Option<PathBuf>,
+    listen: Option<SocketAddr>,
+    advertise: Option<String>,
+    emulator: bool,
+    log: Option<String>,
+    log_format: Option<LogFormat>,
+}
+
+/// Everything decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Config {
+    pub(crate) data: PathBuf,
+    pub(crate) listen: SocketAddr,
+    pub(crate) advertise: Option<String>,
+    pub(crate) emulator: bool,
+    pub(crate) log: String,
+    pub(crate) log_format: LogFormat,
+}
+
+impl ServeOptions {
+    pub(crate) fn resolve(self, default_data: Option<PathBuf>) -> Result<Config> {
+        let file = self.config.as_deref().map_or_else(|| Ok(FileOptions::default()), read)?;
+        let config = Config {
+            data: chosen_data(self.data.or(file.data), default_data)?,
+            listen: self.listen.or(file.listen).unwrap_or(DEFAULT_LISTEN),
+            advertise: self.advertise.or(file.advertise),
+            emulator: self.emulator || file.emulator,
+            log: self.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
+            log_format: self.log_format.or(file.log_format).unwrap_or_default(),
+        };
+        if config.emulator && !config.listen.ip().is_loopback() {
+            return Err(Error::usage(format!(
+                "--emulator accepts any signature, so it must not listen on {}",
+                config.listen
+            ))
+            .with_hint("listen on 127.0.0.1"));
+        }
+        Ok(config)
+    }
+}
+
+pub(crate) fn chosen_data(named: Option<PathBuf>, default_data: Option<PathBuf>) -> Result<PathBuf> {
+    named.or(default_data).ok_or_else(|| {
+        Error::usage("no data directory: neither HOME nor XDG_DATA_HOME is set")
+            .with_hint("name one with --data")
+    })
+}
+
+/// Relative paths in the file start at the file's directory.
+fn read(path: &Path) -> Result<FileOptions> {
+    let text =
+        std::fs::read_to_string(path).map_err(|e| Error::usage(format!("read {}: {e}", path.display())))?;
+    let mut options: FileOptions =
+        toml::from_str(&text).map_err(|e| Error::usage(format!("{}: {e}", path.display())))?;
+    options.data = options.data.map(|data| path.parent().map_or(data.clone(), |dir| dir.join(data)));
+    Ok(options)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(options: ServeOptions) -> Result<Config> {
+        options.resolve(Some(PathBuf::from("/default")))
+    }
+
+    #[test]
+    fn flags_go_before_the_file_and_the_file_before_defaults() {
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join("katagami.toml");
+        std::fs::write(&file, "data = \"d\"\nlisten = \"127.0.0.1:1\"\nlog-format = \"json\"\n").unwrap();
+        let defaults = resolve(ServeOptions::default()).unwrap();
+        assert_eq!((defaults.data.to_str(), defaults.listen), (Some("/default"), DEFAULT_LISTEN));
+        let of_file =
+            resolve(ServeOptions { config: Some(file.clone()), ..ServeOptions::default() }).unwrap();
+        assert_eq!((of_file.data, of_file.listen.port()), (home.path().join("d"), 1));
+        assert_eq!(of_file.log_format, LogFormat::Json);
+        let listen = Some("127.0.0.1:2".parse().unwrap());
+        let flags = ServeOptions { config: Some(file), listen, ..ServeOptions::default() };
+        assert_eq!(resolve(flags).unwrap().listen.port(), 2);
+    }
+
+    #[test]
+    fn mistakes_are_usage_errors() {
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join("katagami.toml");
+        std::fs::write(&file, "lisen = \"127.0.0.1:1\"\n").unwrap();
+        let unknown = resolve(ServeOptions { config: Some(file), ..ServeOptions::default() }).unwrap_err();
+        assert!(unknown.to_string().contains("lisen"), "{unknown}");
+        let listen = Some("0.0.0.0:4566".parse().unwrap());
+        let open = resolve(ServeOptions { emulator: true, listen, ..ServeOptions::default() }).unwrap_err();
+        assert_eq!((open.exit_code(), unknown.exit_code()), (2, 2));
+        assert_eq!(ServeOptions::default().resolve(None).unwrap_err().exit_code(), 2);
+    }
+}
