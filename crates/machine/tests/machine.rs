@@ -263,6 +263,17 @@ async fn a_killed_qemu_is_a_crash_with_its_signal() {
 }
 
 #[tokio::test]
+async fn a_qemu_that_hangs_is_killed_in_the_end() {
+    let rig = rig(Command::Wait).await;
+    let mut client = rig.start().await;
+    rig.until_console_has("ready").await;
+    kill(client.status().await.unwrap().qemu_pid.unwrap(), Signal::STOP);
+    client.stop(None, true).await.unwrap();
+    assert_eq!(rig.ended().await, ExitReason::Stopped { forced: true });
+    assert_eq!(rig.boots_on_volume().await, 1);
+}
+
+#[tokio::test]
 async fn a_killed_machine_takes_qemu_along_and_loses_nothing() {
     let rig = rig(Command::Wait).await;
     let mut client = rig.start().await;

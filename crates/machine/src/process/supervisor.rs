@@ -19,6 +19,8 @@ use crate::spec::{Platform, VolumeSpec};
 const TICK: Duration = Duration::from_millis(1500);
 /// QEMU flushes its buffers and ends within this when told to; else it hangs and is killed.
 const QUIT_DEADLINE: Duration = Duration::from_secs(5);
+/// A QEMU that does not even confirm by then is only waited for until the deadline above.
+const QUIT_ANSWER_DEADLINE: Duration = Duration::from_secs(1);
 
 /// Where the machine is going. Deadlines are on the monotonic clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -211,8 +213,10 @@ impl Supervisor {
         }
         // Before the wait for an answer: a QEMU that hangs must not hang the machine.
         self.course = Course::Quit { deadline: self.shared.clock.monotonic() + QUIT_DEADLINE };
-        let told = self.qmp.quit().await;
-        complain("end QEMU", told);
+        match tokio::time::timeout(QUIT_ANSWER_DEADLINE, self.qmp.quit()).await {
+            Ok(told) => complain("end QEMU", told),
+            Err(_) => tracing::warn!("QEMU hangs"),
+        }
     }
 
     async fn reboot(&mut self, deadline: Duration) -> Result<()> {
