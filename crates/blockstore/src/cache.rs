@@ -6,6 +6,7 @@ use std::hash::Hash as StdHash;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache as Inner;
 
@@ -76,17 +77,23 @@ impl<K: Eq + StdHash + Clone, V: Weigh + Clone> Cache<K, V> {
         Self { inner: Inner::with_weighter(items, bytes, ByWeight) }
     }
 
-    pub(crate) fn get(&self, key: &K) -> Option<V> {
-        self.inner.get(key)
-    }
-
     pub(crate) fn insert(&self, key: K, value: V) {
         self.inner.insert(key, value);
     }
 
     /// The cached value, or the one that `fetch` gives; waits where another task fetches it.
-    pub(crate) async fn get_or_fetch(&self, key: &K, fetch: impl Future<Output = Result<V>>) -> Result<V> {
-        self.inner.get_or_insert_async(key, fetch).await
+    pub(crate) async fn get_or_fetch<F>(&self, key: &K, fetch: impl FnOnce() -> F) -> Result<V>
+    where
+        F: Future<Output = Result<V>> + Send,
+        K: Send + Sync,
+        V: Send + Sync,
+    {
+        if let Some(value) = self.inner.get(key) {
+            return Ok(value);
+        }
+        // In a box: a hit, the usual case, should not carry the state of a fetch around.
+        let fetched: BoxFuture<'_, Result<V>> = Box::pin(self.inner.get_or_insert_async(key, fetch()));
+        fetched.await
     }
 }
 

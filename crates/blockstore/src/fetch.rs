@@ -29,7 +29,7 @@ impl DomainInner {
     /// that into `Corrupt`.
     pub(crate) async fn node_pack(&self, id: NodePackId) -> Result<Arc<NodePack>> {
         let key = (self.keys.fingerprint, id);
-        let fetch = async {
+        let fetch = || async {
             let limit = crate::format::node::NODE_PACK_BYTES_MAX;
             let bytes = self.store.objects.get(&self.node_pack_path(id), limit).await?;
             Ok(Arc::new(NodePack::parse(&self.keys, id, &bytes)?))
@@ -39,7 +39,7 @@ impl DomainInner {
 
     async fn node(&self, reference: NodeRef, level: u8) -> Result<Node> {
         let key = (self.keys.fingerprint, reference);
-        let fetch = async {
+        let fetch = || async {
             let pack = self.node_pack(reference.pack).await.map_err(Error::missing_is_corrupt)?;
             pack.node(&self.keys, reference.number, level)
         };
@@ -64,7 +64,7 @@ impl DomainInner {
     /// The frame table of a pack: from the node pack that repeats it, or from the pack itself.
     pub(crate) async fn table(&self, pack: &PackRef) -> Result<Arc<PackTable>> {
         let key = (self.keys.fingerprint, pack.id);
-        let fetch = async {
+        let fetch = || async {
             // Only a hint: a node pack that no tree needs any more may be gone.
             if let Some(node_pack) = pack.table_in {
                 match self.node_pack(node_pack).await {
@@ -86,7 +86,7 @@ impl DomainInner {
     pub(crate) async fn directory(&self, id: PackId) -> Result<Arc<Directory>> {
         let key = (self.keys.fingerprint, id);
         let fetch =
-            async { Ok(Arc::new(self.fetch_directory(id).await.map_err(Error::missing_is_corrupt)?)) };
+            || async { Ok(Arc::new(self.fetch_directory(id).await.map_err(Error::missing_is_corrupt)?)) };
         self.store.caches.directories.get_or_fetch(&key, fetch).await
     }
 
@@ -108,10 +108,7 @@ impl DomainInner {
     /// The decoded blocks of a frame.
     pub(crate) async fn frame(&self, table: &PackTable, number: u32) -> Result<Bytes> {
         let key = (self.keys.fingerprint, table.id, number);
-        if let Some(blocks) = self.store.caches.frames.get(&key) {
-            return Ok(blocks);
-        }
-        let fetch = async {
+        let fetch = || async {
             let sealed = self.sealed_frame(table, number).await?;
             Ok(Bytes::from(table.open_frame(number, sealed.into())?))
         };

@@ -55,7 +55,7 @@ struct Fixture {
 async fn fixture() -> Fixture {
     let objects = Store::in_memory();
     let domain = domain(&objects).await.unwrap();
-    let block = |kind: u8| (0..BLOCK).map(|i| kind.wrapping_mul((i % 7) as u8)).collect::<Vec<u8>>();
+    let block = |kind: u8| (0u8..7).cycle().take(BLOCK).map(|i| kind.wrapping_mul(i)).collect::<Vec<u8>>();
     let mut writer = domain.writer(None, SIZE).await.unwrap();
     writer.write(0, &(1..35).flat_map(block).collect::<Vec<u8>>()).await.unwrap();
     writer.write(4 * MIB, &block(40)).await.unwrap();

@@ -43,8 +43,7 @@ fn block_number() -> impl Strategy<Value = u64> {
 fn op() -> impl Strategy<Value = Op> {
     let contents = prop_oneof![
         prop::collection::vec(0u8..40, 1..50),
-        (1u8..200, 1usize..60)
-            .prop_map(|(first, len)| (0..len).map(|i| first.wrapping_add(i as u8)).collect()),
+        (1u8..200, 1u8..60).prop_map(|(first, len)| (0..len).map(|i| first.wrapping_add(i)).collect()),
     ];
     let range = (block_number(), block_number()).prop_map(|(a, b)| a.min(b)..a.max(b));
     let short = (block_number(), 1u64..100).prop_map(|(start, len)| start..start + len);
