@@ -76,8 +76,23 @@ class Server:
         self.process.wait()
 
     def close(self):
+        """Ends the server and, so that a failed test leaves nothing running, its machines."""
         if self.process and self.process.poll() is None:
             self.kill()
+        for pid in self.machines():
+            os.kill(pid, signal.SIGKILL)
+
+    def machines(self):
+        """The processes that have this server's data in their arguments, by id."""
+        found = []
+        for entry in pathlib.Path("/proc").glob("[0-9]*"):
+            try:
+                words = (entry / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if os.fsencode(self.data) + b"/" in words:
+                found.append(int(entry.name))
+        return found
 
     def katagami(self, *words, profile="default", timeout_s=600):
         """Runs the binary's own client; the finished process, its output as text."""

@@ -36,7 +36,7 @@ fn programs(repo: &Repo, names: &[&str]) -> Result<Vec<String>> {
     let stem =
         |path: &str| Some(path.strip_prefix(FOLDER)?.strip_prefix('/')?.strip_suffix(".py")?.to_owned());
     let all: Vec<String> =
-        repo.files.keys().filter_map(|path| stem(path)).filter(|stem| stem != "rig").collect();
+        repo.files.keys().filter_map(|path| stem(path)).filter(|stem| stem != "common").collect();
     if let Some(unknown) = names.iter().find(|name| !all.iter().any(|known| known == *name)) {
         bail!("no bench/{unknown}.py; there are: {}", all.join(", "));
     }
@@ -142,7 +142,7 @@ mod tests {
     fn programs_are_the_python_files_but_their_rig() {
         let repo = planted(&[
             ("bench/push.py", ""),
-            ("bench/rig.py", ""),
+            ("bench/common.py", ""),
             ("bench/README.md", ""),
             ("a/push.py", ""),
         ]);
