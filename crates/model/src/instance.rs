@@ -10,7 +10,7 @@ use crate::ids::{
     SubnetId, VolumeId, VpcId,
 };
 use crate::image::{Architecture, BootMode, RootDeviceType, StateReason, VirtualizationType};
-use crate::place::AvailabilityZone;
+use crate::place::{AvailabilityZone, Region};
 use crate::string_enum;
 
 string_enum! {
@@ -160,5 +160,32 @@ pub struct Instance {
     /// Counts starts: names what each start leaves outside, so that a late worker of an earlier one is told apart.
     pub generation: u32,
     pub health: MachineHealth,
+    /// The image being made of this instance, while its machine is down for that: nobody else starts it.
+    #[serde(default)]
+    pub imaging: Option<ImageId>,
+    /// The way down is pulling the plug.
+    #[serde(default)]
+    pub shutdown_forced: bool,
     pub terminated_at: Option<Timestamp>,
+}
+
+impl Instance {
+    /// The name that resolves to the private address inside the VPC: `ip-172-31-0-4.ec2.internal` in
+    /// us-east-1, with the region's name elsewhere.
+    pub fn private_dns_name(&self) -> String {
+        format!("{}.{}", self.host_name(), private_domain(self.availability_zone.region))
+    }
+
+    /// The guest's own name for itself: `ip-172-31-0-4`.
+    pub fn host_name(&self) -> String {
+        format!("ip-{}", self.network.private_ip.to_string().replace('.', "-"))
+    }
+}
+
+/// The domain of private names in a region.
+pub fn private_domain(region: Region) -> String {
+    match region.as_str() {
+        "us-east-1" => "ec2.internal".to_owned(),
+        other => format!("{other}.compute.internal"),
+    }
 }

@@ -90,6 +90,7 @@ const CATALOGUE: &[InstanceType] = &[
     x86("c5.2xlarge", 8, 16_384, Platform::Nitro),
     x86("c6i.large", 2, 4096, Platform::Nitro),
     x86("c6i.xlarge", 4, 8192, Platform::Nitro),
+    x86("m1.small", 1, 1740, Platform::Xen),
     x86("m4.large", 2, 8192, Platform::Xen),
     x86("m5.large", 2, 8192, Platform::Nitro),
     x86("m5.xlarge", 4, 16_384, Platform::Nitro),

@@ -31,7 +31,17 @@ pub enum SnapshotOrigin {
     /// A point in time of a volume of this service.
     Volume,
     /// Blocks put by a client through the EBS direct API.
-    Upload { parent_snapshot_id: Option<SnapshotId>, expires: Timestamp, sealed: bool },
+    Upload {
+        parent_snapshot_id: Option<SnapshotId>,
+        /// The parent's root, which the upload builds upon even when the parent is deleted meanwhile.
+        parent_root: Option<String>,
+        /// How long the upload may stand still.
+        timeout_minutes: u32,
+        /// When it has stood still for that long.
+        expires: Timestamp,
+        /// Completed by the client: takes no more blocks.
+        sealed: bool,
+    },
     /// Another snapshot, perhaps of another region.
     Copy { source_snapshot_id: SnapshotId, source_region: Region },
 }

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use control::ports::{
-    ExitCause, FrozenExtent, Host, HostError, HostErrorKind, HostResult, MachineSpec, MachineStatus, Shutdown,
-    VolumeSpec,
+    ExitCause, FrozenExtent, Host, HostError, HostErrorKind, HostResult, MachineSpec, MachineStatus,
+    Shutdown, VolumeSpec,
 };
 use model::{Clock, InstanceId, Timestamp};
 
@@ -239,10 +239,16 @@ impl Host for FakeHost {
         })
     }
 
-    fn frozen_read<'a>(&'a self, key: &'a str, freeze: &'a str, extent: FrozenExtent) -> HostResult<'a, Bytes> {
+    fn frozen_read<'a>(
+        &'a self,
+        key: &'a str,
+        freeze: &'a str,
+        extent: FrozenExtent,
+    ) -> HostResult<'a, Bytes> {
         self.act("frozen_read", move |state| {
             let (volume, at) = freeze_of(state, key, freeze)?;
-            let content = volume.freezes.get(at).map(|freeze| &freeze.content).ok_or_else(|| missing("freeze"))?;
+            let content =
+                volume.freezes.get(at).map(|freeze| &freeze.content).ok_or_else(|| missing("freeze"))?;
             let first = extent.offset_bytes / BLOCK;
             let mut bytes = Vec::new();
             for index in first..first + extent.len_bytes / BLOCK {

@@ -1,10 +1,15 @@
 //! Rigs for tests: a world in memory, faults, torture. Never part of the product.
 
-#![expect(clippy::panic, clippy::indexing_slicing, reason = "this crate is test code: a broken expectation ends the test")]
+#![expect(
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "this crate is test code: a broken expectation ends the test"
+)]
 
 pub mod gate;
 pub mod host;
 mod reply;
+mod seed;
 mod store;
 mod world;
 

@@ -34,6 +34,27 @@ impl Reply {
         self.value("Message")
     }
 
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    /// The body of a REST-JSON reply.
+    #[track_caller]
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.text()))
+    }
+
+    /// Type and reason of a REST-JSON call that must fail, such as
+    /// `ValidationException INVALID_BLOCK_TOKEN`.
+    #[track_caller]
+    pub fn rest_error(&self) -> String {
+        assert!(!self.status.is_success(), "expected an error, got {}", self.status);
+        let kind = self.header("x-amzn-ErrorType").unwrap_or_default();
+        let body = self.json();
+        let reason = body.get("Reason").and_then(serde_json::Value::as_str).unwrap_or_default();
+        format!("{kind} {reason}").trim_end().to_owned()
+    }
+
     /// The text of the first element of that name.
     #[track_caller]
     pub fn value(&self, element: &str) -> String {

@@ -74,8 +74,7 @@ impl World {
             wake.clone(),
         );
         let options = RunnerOptions { concurrency: 1 };
-        let runner =
-            Runner::new(metastore.clone(), store.clone(), host.clone(), env.clone(), wake, options);
+        let runner = Runner::new(metastore.clone(), store.clone(), host.clone(), env.clone(), wake, options);
         let first = control::ensure_first_account(&metastore, &env).await.expect("the first account is made");
         let owner = first.expect("a fresh database has no account").into();
         Self { clock, ids, gate, metastore, store, host, env, dispatcher, runner, owner }
@@ -142,14 +141,16 @@ impl World {
             service,
         };
         let parts = RequestParts { method: method.as_str(), path, query, headers: &all };
-        let signed = signer.headers(&parts, Some(&body), self.clock.now()).expect("the test's request can be signed");
+        let signed =
+            signer.headers(&parts, Some(&body), self.clock.now()).expect("the test's request can be signed");
         let mut map = HeaderMap::new();
         let pairs = all.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).chain(signed);
         for (name, value) in pairs {
             let name: HeaderName = name.parse().expect("header names of tests are valid");
             map.insert(name, HeaderValue::from_str(&value).expect("header values of tests are valid"));
         }
-        let call = Call { method, path: path.into(), query: query.into(), headers: map, body: Bytes::from(body) };
+        let call =
+            Call { method, path: path.into(), query: query.into(), headers: map, body: Bytes::from(body) };
         reply(self.dispatcher.answer(call).await)
     }
 
@@ -204,10 +205,16 @@ pub fn form(pairs: &[(&str, &str)]) -> String {
         let bytes = text.bytes();
         bytes
             .map(|b| match b {
-                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(b).to_string(),
+                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                    char::from(b).to_string()
+                }
                 _ => format!("%{b:02X}"),
             })
             .collect()
     };
-    pairs.iter().map(|(name, value)| format!("{}={}", escape(name), escape(value))).collect::<Vec<_>>().join("&")
+    pairs
+        .iter()
+        .map(|(name, value)| format!("{}={}", escape(name), escape(value)))
+        .collect::<Vec<_>>()
+        .join("&")
 }

@@ -7,10 +7,9 @@ use super::Failure;
 impl Failure {
     pub(crate) fn instances_not_found(ids: &[InstanceId]) -> Self {
         match ids {
-            [one] => Self::new(
-                Code::InvalidInstanceIdNotFound,
-                format!("The instance ID '{one}' does not exist"),
-            ),
+            [one] => {
+                Self::new(Code::InvalidInstanceIdNotFound, format!("The instance ID '{one}' does not exist"))
+            }
             _ => {
                 let list = ids.iter().map(InstanceId::as_str).collect::<Vec<_>>().join(", ");
                 Self::new(Code::InvalidInstanceIdNotFound, format!("The instance IDs '{list}' do not exist"))
@@ -22,6 +21,36 @@ impl Failure {
         Self::new(
             Code::IncorrectInstanceState,
             format!("The instance '{id}' is in the state '{state}' and must be {wanted} for this operation."),
+        )
+    }
+
+    pub(crate) fn instance_limit(limit: u32) -> Self {
+        Self::new(
+            Code::InstanceLimitExceeded,
+            format!("You have requested more instances than your current limit of {limit} allows."),
+        )
+    }
+
+    pub(crate) fn user_data(message: impl Into<String>) -> Self {
+        Self::new(Code::InvalidUserDataMalformed, message)
+    }
+
+    pub(crate) fn stop_protected(id: &InstanceId) -> Self {
+        Self::new(
+            Code::OperationNotPermitted,
+            format!(
+                "The instance '{id}' may not be stopped. Modify its 'disableApiStop' instance attribute and try again."
+            ),
+        )
+    }
+
+    pub(crate) fn termination_protected(id: &InstanceId) -> Self {
+        Self::new(
+            Code::OperationNotPermitted,
+            format!(
+                "The instance '{id}' may not be terminated. Modify its 'disableApiTermination' instance attribute \
+                 and try again."
+            ),
         )
     }
 }

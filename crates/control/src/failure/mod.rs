@@ -6,6 +6,7 @@ use std::fmt;
 
 use model::{Code, Fault};
 
+mod block;
 mod image;
 mod instance;
 mod key_pair;
@@ -13,6 +14,8 @@ mod network;
 mod request;
 mod snapshot;
 mod volume;
+
+pub(crate) use block::BlockFailure;
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 

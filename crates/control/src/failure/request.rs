@@ -31,7 +31,9 @@ impl Failure {
     pub(crate) fn service_not_served(service: &str) -> Self {
         Self::new(
             Code::AuthFailure,
-            format!("The credential is scoped to the service '{service}', which this endpoint does not serve."),
+            format!(
+                "The credential is scoped to the service '{service}', which this endpoint does not serve."
+            ),
         )
     }
 
@@ -74,19 +76,12 @@ impl Failure {
         Self::new(code, why.to_string())
     }
 
-    pub(crate) fn header_not_text() -> Self {
-        Self::new(Code::IncompleteSignature, "A header of the request is not readable text.")
-    }
-
     pub(crate) fn tag_limit(limit: usize) -> Self {
         Self::new(Code::TagLimitExceeded, format!("A resource may have at most {limit} tags."))
     }
 
     pub(crate) fn tag_twice(key: &str) -> Self {
-        Self::new(
-            Code::InvalidParameterValue,
-            format!("Duplicate tag key '{key}' specified."),
-        )
+        Self::new(Code::InvalidParameterValue, format!("Duplicate tag key '{key}' specified."))
     }
 
     pub(crate) fn tag_resource_type(resource_type: model::ResourceType) -> Self {

@@ -4,17 +4,23 @@ mod spans;
 #[cfg(test)]
 mod tests;
 
+use std::ops::Range;
+
 use blockstore::{Domain, Reader, Root, Writer};
+use model::limits::EBS_BLOCK_BYTES;
 use model::{Snapshot, SnapshotId, SnapshotOrigin, SnapshotState, StateReason};
 use serde::{Deserialize, Serialize};
 
 use self::spans::Span;
 use crate::failure::Failure;
-use crate::ports::Host;
+use crate::ports::FrozenExtent;
 use crate::spine::job::{Io, Job, JobKey, JobWrite, Next, Stop};
 
 /// How much one turn stores before it saves where it is.
 const TURN_BYTES: u64 = 256 << 20;
+
+/// Rows of blocks that are read at once.
+const PUT_BLOCKS_PAGE: u32 = 10_000;
 
 /// For snapshots of volumes and for uploads alike: an upload's blocks are in a staging volume of its own name.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -46,9 +52,14 @@ pub(crate) enum Outcome {
     /// The snapshot's row is gone: somebody deleted it meanwhile.
     Gone,
     Frozen(Progress),
-    Stored { progress: Progress, percent: u8 },
+    Stored {
+        progress: Progress,
+        percent: u8,
+    },
     Complete(Root),
-    Published { full_size_bytes: u64 },
+    Published {
+        full_size_bytes: u64,
+    },
     Released,
 }
 
@@ -78,7 +89,11 @@ impl Job for UploadSnapshot {
 
     async fn settle(&mut self, write: &mut JobWrite<'_>, done: Outcome) -> Result<Next, Stop> {
         self.step = match done {
-            Outcome::Gone | Outcome::Released => return Ok(Next::Done),
+            Outcome::Gone => return Ok(Next::Done),
+            Outcome::Released => {
+                write.tx.upload_blocks_delete_all(&self.snapshot_id).await?;
+                return Ok(Next::Done);
+            }
             Outcome::Frozen(progress) => Step::Store(progress),
             Outcome::Stored { progress, percent } => {
                 self.set_progress(write, percent).await?;
@@ -178,11 +193,7 @@ impl Source {
     async fn base(&self, io: &Io) -> Result<(Option<String>, Option<SnapshotId>), Stop> {
         let mut tx = io.read().await?;
         let (root, domain) = match &self.snapshot.origin {
-            SnapshotOrigin::Upload { parent_snapshot_id: None, .. } => return Ok((None, None)),
-            SnapshotOrigin::Upload { parent_snapshot_id: Some(parent), .. } => {
-                let parent = tx.snapshot_get(parent).await?;
-                parent.map_or((None, None), |parent| (parent.root, Some(parent.domain)))
-            }
+            SnapshotOrigin::Upload { parent_root, .. } => return Ok((parent_root.clone(), None)),
             SnapshotOrigin::Volume | SnapshotOrigin::Copy { .. } => {
                 let Some(volume) = tx.volume_get(&self.snapshot.volume_id).await? else {
                     return Err(Stop::give_up("Client.InvalidVolume.NotFound", "The volume is gone."));
@@ -205,7 +216,7 @@ impl Source {
 
     async fn store(&self, io: &Io, progress: &Progress) -> Result<Outcome, Stop> {
         let since = progress.since.as_ref().map(SnapshotId::as_str);
-        let extents = io.host.frozen_extents(&self.key, self.freeze_name(), since).await?;
+        let extents = self.extents(io, since).await?;
         let base = progress.base.as_deref().map(parse_root).transpose()?;
         let reader = match &base {
             Some(base) => Some(self.domain.reader(base).await?),
@@ -242,6 +253,34 @@ impl Source {
         Ok(Outcome::Stored { progress, percent })
     }
 
+    async fn extents(&self, io: &Io, since: Option<&str>) -> Result<Vec<FrozenExtent>, Stop> {
+        let extents = io.host.frozen_extents(&self.key, self.freeze_name(), since).await?;
+        match &self.snapshot.origin {
+            // A block whose put was cut short may have left bytes, but was never acknowledged.
+            SnapshotOrigin::Upload { .. } => Ok(spans::within(&extents, &self.put_runs(io).await?)),
+            SnapshotOrigin::Volume | SnapshotOrigin::Copy { .. } => Ok(extents),
+        }
+    }
+
+    /// Where the client has put blocks, as byte ranges in ascending order.
+    async fn put_runs(&self, io: &Io) -> Result<Vec<Range<u64>>, Stop> {
+        let mut tx = io.read().await?;
+        let mut runs: Vec<Range<u64>> = Vec::new();
+        let mut next = Some(0);
+        while let Some(first) = next {
+            let page = tx.upload_blocks_page(&self.snapshot.snapshot_id, first, PUT_BLOCKS_PAGE).await?;
+            for (index, _) in &page {
+                let start = u64::from(*index) * EBS_BLOCK_BYTES as u64;
+                match runs.last_mut() {
+                    Some(last) if last.end == start => last.end += EBS_BLOCK_BYTES as u64,
+                    _ => runs.push(start..start + EBS_BLOCK_BYTES as u64),
+                }
+            }
+            next = page.last().and_then(|(index, _)| index.checked_add(1));
+        }
+        Ok(runs)
+    }
+
     async fn store_span(
         &self,
         io: &Io,
@@ -253,7 +292,8 @@ impl Source {
             writer.zero(span.start_bytes, span.len_bytes()).await?;
             return Ok(());
         }
-        let mut bytes = vec![0; usize::try_from(span.len_bytes()).map_err(|e| Stop::internal(e.to_string()))?];
+        let mut bytes =
+            vec![0; usize::try_from(span.len_bytes()).map_err(|e| Stop::internal(e.to_string()))?];
         if !span.is_covered() {
             read_base(base, span.start_bytes, &mut bytes).await?;
         }

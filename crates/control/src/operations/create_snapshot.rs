@@ -18,7 +18,6 @@ use crate::spine::write::Write;
 pub(super) struct Request {
     volume_id: VolumeId,
     description: Option<String>,
-    outpost_arn: Option<String>,
     location: Option<String>,
     #[query("TagSpecification")]
     tag_specifications: Vec<TagSpecification>,
@@ -36,6 +35,7 @@ impl Operation for CreateSnapshot {
     const ACCESS: Access = Access::Write("ec2:CreateSnapshot");
     const ERRORS: &'static [Code] =
         &[Code::InvalidVolumeNotFound, Code::InvalidParameterValue, Code::UnsupportedOperation];
+    const UNSUPPORTED: &'static [&'static str] = &["OutpostArn"];
     type Request = Request;
     type Response = Response;
 
@@ -54,9 +54,6 @@ impl Operation for CreateSnapshot {
 }
 
 fn check(req: &Request) -> Result<(), Failure> {
-    if req.outpost_arn.is_some() {
-        return Err(Failure::unsupported("OutpostArn"));
-    }
     if req.location.as_deref().is_some_and(|location| location != "regional") {
         return Err(Failure::unsupported("A Location other than regional"));
     }
@@ -65,9 +62,9 @@ fn check(req: &Request) -> Result<(), Failure> {
 
 pub(super) fn check_description(description: Option<&str>) -> Result<(), Failure> {
     match description {
-        Some(text) if text.chars().count() > DESCRIPTION_CHARS_MAX => Err(Failure::value(format!(
-            "The description is longer than {DESCRIPTION_CHARS_MAX} characters."
-        ))),
+        Some(text) if text.chars().count() > DESCRIPTION_CHARS_MAX => {
+            Err(Failure::value(format!("The description is longer than {DESCRIPTION_CHARS_MAX} characters.")))
+        }
         Some(_) | None => Ok(()),
     }
 }

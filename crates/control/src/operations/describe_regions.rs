@@ -56,7 +56,9 @@ impl Operation for DescribeRegions {
     async fn run(cx: &mut Cx<'_>, req: &Request) -> Result<Response, Failure> {
         let mut regions = Vec::new();
         let filters = Filters::parse(&req.filters, &FILTERS)?;
-        for region_name in Region::all().filter(|r| req.region_names.is_empty() || req.region_names.contains(r)) {
+        for region_name in
+            Region::all().filter(|r| req.region_names.is_empty() || req.region_names.contains(r))
+        {
             let region_endpoint = cx.env().endpoint.clone();
             regions.push(RegionInfo { opt_in_status: NO_OPT_IN, region_name, region_endpoint });
         }

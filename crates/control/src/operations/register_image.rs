@@ -21,7 +21,6 @@ use crate::spine::resources::tags::tags_for;
 pub(super) struct Request {
     name: String,
     description: Option<String>,
-    image_location: Option<String>,
     architecture: Option<Architecture>,
     virtualization_type: Option<VirtualizationType>,
     root_device_name: Option<String>,
@@ -31,12 +30,6 @@ pub(super) struct Request {
     imds_support: Option<String>,
     ena_support: Option<bool>,
     sriov_net_support: Option<String>,
-    tpm_support: Option<String>,
-    uefi_data: Option<String>,
-    kernel_id: Option<String>,
-    ramdisk_id: Option<String>,
-    #[query("BillingProduct")]
-    billing_products: Vec<String>,
     #[query("TagSpecification")]
     tag_specifications: Vec<TagSpecification>,
 }
@@ -45,6 +38,8 @@ pub(super) struct Request {
 pub(super) struct Response {
     image_id: ImageId,
 }
+
+const DEFAULT_ROOT_DEVICE: &str = "/dev/sda1";
 
 pub(super) struct RegisterImage;
 impl Operation for RegisterImage {
@@ -63,18 +58,21 @@ impl Operation for RegisterImage {
         Code::ResourceLimitExceeded,
         Code::UnsupportedOperation,
     ];
+    const UNSUPPORTED: &'static [&'static str] =
+        &["BillingProduct", "ImageLocation", "KernelId", "RamdiskId", "TpmSupport", "UefiData"];
     type Request = Request;
     type Response = Response;
 
     async fn run(cx: &mut Cx<'_>, req: &Request) -> Result<Response, Failure> {
         check_image_name(&req.name)?;
         check_description(req.description.as_deref())?;
-        refuse_unsupported(req)?;
+        check_virtualization_type(req)?;
         check_support_flags(req)?;
         let tags = tags_for(&req.tag_specifications, ResourceType::Image)?;
         cx.may_name_image(&req.name).await?;
-        let mappings = mappings(cx, &req.block_device_mappings).await?;
-        let root_device_name = root_device(req, &mappings)?;
+        let root = req.root_device_name.as_deref().unwrap_or(DEFAULT_ROOT_DEVICE);
+        let mappings = mappings(cx, &req.block_device_mappings, root).await?;
+        let root_device_name = root_device(root, &mappings)?;
         let creation = cx.may_create(ResourceType::Image, &tags)?;
         let mut write = cx.commit_point()?;
         let image_id = ImageId::generate(write.ids());
@@ -84,23 +82,13 @@ impl Operation for RegisterImage {
     }
 }
 
-fn refuse_unsupported(req: &Request) -> Result<(), Failure> {
-    let given = [
-        ("KernelId", req.kernel_id.is_some()),
-        ("RamdiskId", req.ramdisk_id.is_some()),
-        ("BillingProduct", !req.billing_products.is_empty()),
-        ("TpmSupport", req.tpm_support.is_some()),
-        ("UefiData", req.uefi_data.is_some()),
-        ("ImageLocation (an instance-store manifest)", req.image_location.is_some()),
-        // The API's own default when the parameter is absent.
-        (
-            "VirtualizationType paravirtual (the default: give hvm)",
-            req.virtualization_type != Some(VirtualizationType::Hvm),
-        ),
-    ];
-    match given.iter().find(|(_, is_given)| *is_given) {
-        Some((name, _)) => Err(Failure::unsupported(name)),
-        None => Ok(()),
+/// The API's own default, when the parameter is absent, is paravirtual.
+fn check_virtualization_type(req: &Request) -> Result<(), Failure> {
+    match req.virtualization_type {
+        Some(VirtualizationType::Hvm) => Ok(()),
+        Some(VirtualizationType::Paravirtual) | None => {
+            Err(Failure::unsupported("VirtualizationType paravirtual (the default: give hvm)"))
+        }
     }
 }
 
@@ -119,6 +107,7 @@ fn check_support_flags(req: &Request) -> Result<(), Failure> {
 async fn mappings(
     cx: &mut Cx<'_>,
     asked: &[BlockDeviceMappingRequest],
+    root: &str,
 ) -> Result<Vec<BlockDeviceMapping>, Failure> {
     let mut mappings: Vec<BlockDeviceMapping> = Vec::new();
     for entry in asked.iter().filter(|entry| entry.no_device.is_none()) {
@@ -130,7 +119,7 @@ async fn mappings(
                 "The device '{device_name}' is used more than once"
             )));
         }
-        let source = source(cx, &device_name, entry).await?;
+        let source = source(cx, &device_name, entry, device_name == root).await?;
         mappings.push(BlockDeviceMapping { device_name, source });
     }
     Ok(mappings)
@@ -140,6 +129,7 @@ async fn source(
     cx: &mut Cx<'_>,
     device_name: &str,
     entry: &BlockDeviceMappingRequest,
+    is_root: bool,
 ) -> Result<DeviceSource, Failure> {
     match (&entry.virtual_name, &entry.ebs) {
         (Some(name), None) => virtual_device(name),
@@ -155,7 +145,7 @@ async fn source(
                     return Err(Failure::block_device_mapping(message));
                 }
             }
-            resolve_ebs(device_name, ebs, None, snapshot.as_deref(), true).map(DeviceSource::Ebs)
+            resolve_ebs(device_name, ebs, None, snapshot.as_deref(), is_root).map(DeviceSource::Ebs)
         }
         (Some(_), Some(_)) | (None, None) => Err(Failure::block_device_mapping(format!(
             "The device '{device_name}' needs either Ebs or VirtualName"
@@ -163,12 +153,11 @@ async fn source(
     }
 }
 
-/// The root device is the one named, `/dev/sda1` unless told otherwise, and it must be made of a snapshot.
-fn root_device(req: &Request, mappings: &[BlockDeviceMapping]) -> Result<String, Failure> {
+/// The root device must be made of a snapshot.
+fn root_device(name: &str, mappings: &[BlockDeviceMapping]) -> Result<String, Failure> {
     if mappings.is_empty() {
         return Err(Failure::missing("BlockDeviceMapping"));
     }
-    let name = req.root_device_name.as_deref().unwrap_or("/dev/sda1");
     let root = mappings.iter().find(|mapping| mapping.device_name == name).and_then(BlockDeviceMapping::ebs);
     match root {
         Some(ebs) if ebs.snapshot_id.is_some() && ebs.volume_type.can_boot() => Ok(name.to_owned()),

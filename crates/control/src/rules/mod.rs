@@ -2,3 +2,4 @@
 
 pub(crate) mod block_devices;
 pub(crate) mod names;
+pub(crate) mod power;

@@ -106,7 +106,11 @@ pub(crate) struct JobWrite<'a> {
     pub(in crate::spine) enqueued: bool,
 }
 
-impl JobWrite<'_> {
+impl<'a> JobWrite<'a> {
+    pub(crate) fn new(tx: &'a mut Tx, env: &'a Env) -> Self {
+        Self { tx, env, enqueued: false }
+    }
+
     /// Leaves further work in the same transaction. A live job with the same key already does it.
     pub(crate) async fn enqueue<J: Job>(&mut self, job: &J) -> Result<(), Failure> {
         self.tx.job_enqueue(J::KIND, &job.key().to_string(), &job_payload(job)?).await?;

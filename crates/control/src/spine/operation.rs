@@ -17,6 +17,9 @@ pub(crate) trait Operation: Sized + 'static {
     const ACCESS: Access;
     /// Every code that the operation itself gives, beyond those of the dispatcher and of parsing.
     const ERRORS: &'static [Code];
+    /// Parameters that EC2 has and that cannot act here yet, without list numbers; giving one is refused
+    /// by name. A name stands for everything below it.
+    const UNSUPPORTED: &'static [&'static str] = &[];
     /// Whether `complete` has something to add.
     const ASKS_HOST: bool = false;
     type Request: FromQuery + Send + Sync + 'static;

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::fmt;
 
 use futures::future::BoxFuture;
-use model::{Code, Fault};
+use model::Code;
 use wire::member::Member;
 use wire::query::Params;
 use wire::{FromQuery, ToXml};
@@ -25,10 +25,11 @@ pub(crate) struct Entry {
     pub(crate) service: Service,
     pub(crate) access: Access,
     pub(crate) errors: &'static [Code],
+    pub(crate) unsupported: &'static [&'static str],
     pub(crate) asks_host: bool,
     pub(crate) request: &'static [Member],
     pub(crate) response: &'static [Member],
-    pub(crate) parse: fn(&Params) -> Result<Request, Fault>,
+    pub(crate) parse: fn(&Params) -> Result<Request, Failure>,
     pub(crate) run: for<'a> fn(&'a mut Cx<'_>, &'a Request) -> BoxFuture<'a, Result<Response, Failure>>,
     pub(crate) complete: for<'a> fn(&'a dyn Host, Response) -> BoxFuture<'a, Result<Response, Failure>>,
     /// Document of a success: version, request id, response.
@@ -42,6 +43,7 @@ impl Entry {
             service: O::SERVICE,
             access: O::ACCESS,
             errors: O::ERRORS,
+            unsupported: O::UNSUPPORTED,
             asks_host: O::ASKS_HOST,
             request: <O::Request as FromQuery>::MEMBERS,
             response: <O::Response as ToXml>::MEMBERS,
@@ -63,12 +65,29 @@ impl fmt::Debug for Entry {
     }
 }
 
-fn parse<O: Operation>(params: &Params) -> Result<Request, Fault> {
-    let parsed = match O::SERVICE {
-        Service::Ec2 => wire::query::decode::<O::Request>(params, wire::query::COMMON),
-        Service::Sts => wire::query::decode_aws_query::<O::Request>(params, wire::query::COMMON),
+fn parse<O: Operation>(params: &Params) -> Result<Request, Failure> {
+    let mut consumed = wire::query::COMMON.to_vec();
+    for (name, value) in params.iter().filter(|(name, _)| is_below(name, O::UNSUPPORTED)) {
+        if !value.is_empty() {
+            return Err(Failure::unsupported(name));
+        }
+        consumed.push(name);
+    }
+    let request = match O::SERVICE {
+        Service::Ec2 => wire::query::decode::<O::Request>(params, &consumed)?,
+        Service::Sts => wire::query::decode_aws_query::<O::Request>(params, &consumed)?,
     };
-    parsed.map(|request| Box::new(request) as Request)
+    Ok(Box::new(request))
+}
+
+/// Whether the parameter, its list numbers left out, is one of `names` or lies below one.
+fn is_below(parameter: &str, names: &[&str]) -> bool {
+    let is_number = |part: &&str| part.bytes().all(|b| b.is_ascii_digit());
+    let plain: Vec<&str> = parameter.split('.').filter(|part| !is_number(part)).collect();
+    names.iter().any(|name| {
+        let wanted: Vec<&str> = name.split('.').collect();
+        plain.starts_with(&wanted)
+    })
 }
 
 const OWN_TYPE: &str = "the entry was made by Entry::of for this very operation";
@@ -113,6 +132,8 @@ pub struct Listed {
     pub permission: Option<&'static str>,
     pub is_write: bool,
     pub errors: &'static [Code],
+    /// Parameters that are refused by name.
+    pub unsupported: &'static [&'static str],
     pub request: &'static [Member],
     pub response: &'static [Member],
 }
@@ -135,6 +156,7 @@ fn listed(entry: &Entry) -> Listed {
         permission,
         is_write: entry.access.is_write(),
         errors: entry.errors,
+        unsupported: entry.unsupported,
         request: entry.request,
         response: entry.response,
     }

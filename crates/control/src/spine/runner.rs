@@ -272,7 +272,7 @@ fn turn<'a, J: Job>(io: &'a Io, row: &'a JobRow) -> BoxFuture<'a, Result<bool, S
         let mut job: J = read_job(row)?;
         let outcome = job.work(io).await?;
         let mut tx = io.metastore.write().await?;
-        let mut write = JobWrite { tx: &mut tx, env: &io.env, enqueued: false };
+        let mut write = JobWrite::new(&mut tx, &io.env);
         let next = job.settle(&mut write, outcome).await?;
         let next = match next {
             Next::Done => NextJob::Done,
@@ -295,7 +295,7 @@ fn give_up<'a, J: Job>(
 ) -> BoxFuture<'a, Result<bool, Failure>> {
     Box::pin(async move {
         let mut tx = io.metastore.write().await?;
-        let mut write = JobWrite { tx: &mut tx, env: &io.env, enqueued: false };
+        let mut write = JobWrite::new(&mut tx, &io.env);
         if let Ok(job) = serde_json::from_str::<J>(&row.payload) {
             job.give_up(&mut write, &reason).await?;
         }

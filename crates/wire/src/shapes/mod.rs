@@ -3,6 +3,8 @@
 pub mod block_device_mapping;
 pub mod filter;
 pub mod image;
+pub mod instance;
+pub mod instance_state_change;
 pub mod snapshot;
 pub mod state_reason;
 pub mod tag;
@@ -11,6 +13,8 @@ pub mod tag_specification;
 pub use block_device_mapping::{BlockDeviceMapping, BlockDeviceMappingRequest, Ebs, EbsRequest};
 pub use filter::Filter;
 pub use image::Image;
+pub use instance::{Instance, InstanceState, Reservation};
+pub use instance_state_change::InstanceStateChange;
 pub use snapshot::Snapshot;
 pub use state_reason::StateReason;
 pub use tag::{Tag, TagKey};

@@ -1,5 +1,7 @@
 //! Changed extents, which may be any run of sectors, as runs of whole blocks for the snapshot store.
 
+use std::ops::Range;
+
 use blockstore::BLOCK_BYTES;
 
 use crate::ports::FrozenExtent;
@@ -32,8 +34,14 @@ impl Span {
     }
 
     /// Puts one change into the span's bytes; None is zeros.
-    pub(super) fn lay(&self, piece: &FrozenExtent, data: Option<&[u8]>, bytes: &mut [u8]) -> Result<(), &'static str> {
-        let from = usize::try_from(piece.offset_bytes - self.start_bytes).map_err(|_| "a change too far away")?;
+    pub(super) fn lay(
+        &self,
+        piece: &FrozenExtent,
+        data: Option<&[u8]>,
+        bytes: &mut [u8],
+    ) -> Result<(), &'static str> {
+        let from =
+            usize::try_from(piece.offset_bytes - self.start_bytes).map_err(|_| "a change too far away")?;
         let len = usize::try_from(piece.len_bytes).map_err(|_| "a change too large")?;
         let target = bytes.get_mut(from..from + len).ok_or("a change outside its span")?;
         match data {
@@ -62,6 +70,25 @@ pub(super) fn of(extents: &[FrozenExtent]) -> Vec<Span> {
         }
     }
     spans
+}
+
+/// The parts of the extents that lie in the ranges; both ascending.
+pub(super) fn within(extents: &[FrozenExtent], ranges: &[Range<u64>]) -> Vec<FrozenExtent> {
+    let mut parts = Vec::new();
+    let mut ranges = ranges.iter().peekable();
+    for extent in extents {
+        let end = extent.offset_bytes + extent.len_bytes;
+        while ranges.next_if(|range| range.end <= extent.offset_bytes).is_some() {}
+        while let Some(range) = ranges.peek().filter(|range| range.start < end) {
+            let from = extent.offset_bytes.max(range.start);
+            parts.push(FrozenExtent { offset_bytes: from, len_bytes: end.min(range.end) - from, ..*extent });
+            if range.end > end {
+                break;
+            }
+            ranges.next();
+        }
+    }
+    parts
 }
 
 fn joins(last: &Span, piece: &FrozenExtent, start_bytes: u64, end_bytes: u64) -> bool {
@@ -131,6 +158,23 @@ mod tests {
         let total: u64 = spans.iter().flat_map(|span| &span.pieces).map(|piece| piece.len_bytes).sum();
         assert_eq!(total, (20 << 20) + 4096);
         assert!(spans.windows(2).all(|pair| pair[0].end_bytes <= pair[1].start_bytes));
+    }
+
+    #[test]
+    fn what_lies_outside_of_the_ranges_is_left_out() {
+        let extents = [extent(0, 10, false), extent(10, 10, true), extent(30, 10, false)];
+        assert_eq!(
+            within(&extents, &[2..4, 6..15, 18..35, 40..50]),
+            [
+                extent(2, 2, false),
+                extent(6, 4, false),
+                extent(10, 5, true),
+                extent(18, 2, true),
+                extent(30, 5, false)
+            ]
+        );
+        assert_eq!(within(&extents, &[]), []);
+        assert_eq!(within(&extents, &[0..100]), extents);
     }
 
     #[test]

@@ -77,6 +77,12 @@ impl Write<'_, '_> {
         Ok(self.cx.tx.image_update(&image).await?)
     }
 
+    /// Notes that somebody has launched it; the one change that a caller makes to another's image.
+    pub(crate) async fn image_launched(&mut self, image: Granted<Image>) -> Result<(), Failure> {
+        let now = self.now();
+        self.image_update(image.with(|image| image.last_launched_time = Some(now))).await
+    }
+
     /// Removes the image; a tombstone remembers whose it was.
     pub(crate) async fn image_delete(&mut self, image: Granted<Image>) -> Result<(), Failure> {
         self.cx.tx.tags_delete_all(image.image_id.as_str()).await?;

@@ -3,12 +3,16 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-use model::{Instance, InstanceId, SecurityGroupId, SubnetId};
+use model::{CidrV4, Instance, InstanceId, SecurityGroupId, SubnetId};
 
 use super::super::cx::Cx;
 use super::super::granted::{Creation, Granted};
 use super::super::write::Write;
 use crate::failure::Failure;
+
+/// Public addresses are loopback addresses of the host, out of a range that nothing else uses.
+/// They are of the whole installation, not divided by account.
+const PUBLIC_RANGE: CidrV4 = CidrV4::new(Ipv4Addr::new(127, 64, 0, 0), 10);
 
 impl Cx<'_> {
     pub(crate) async fn instance(&mut self, id: &InstanceId) -> Result<Granted<Instance>, Failure> {
@@ -49,9 +53,25 @@ impl Cx<'_> {
         Ok(self.tx.private_ips_in_subnet(id).await?)
     }
 
-    /// Of the whole installation: loopback addresses of the host are not divided by account.
-    pub(crate) async fn public_ips_in_use(&mut self) -> Result<BTreeSet<Ipv4Addr>, Failure> {
-        Ok(self.tx.public_ips_in_use().await?)
+    /// As `instances_by_id`, for operations that name at least one.
+    pub(crate) async fn instances_by_id_required(
+        &mut self,
+        ids: &[InstanceId],
+    ) -> Result<Vec<Granted<Instance>>, Failure> {
+        if ids.is_empty() {
+            return Err(Failure::missing("InstanceId"));
+        }
+        self.instances_by_id(ids).await
+    }
+
+    /// The lowest loopback addresses that no instance has, `count` of them.
+    pub(crate) async fn free_public_ips(&mut self, count: usize) -> Result<Vec<Ipv4Addr>, Failure> {
+        let taken = self.tx.public_ips_in_use().await?;
+        let range = (1..=u32::MAX).map_while(|offset| PUBLIC_RANGE.nth(offset));
+        // Addresses that end in 0 or 255 confuse some tools.
+        let plain = range.filter(|address| !matches!(address.octets(), [_, _, _, 0 | 255]));
+        let free: Vec<Ipv4Addr> = plain.filter(|address| !taken.contains(address)).take(count).collect();
+        if free.len() < count { Err(Failure::no_public_address()) } else { Ok(free) }
     }
 
     fn owns(&self, instance: &Instance) -> bool {
