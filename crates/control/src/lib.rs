@@ -3,6 +3,7 @@
 //! Operations run inside one transaction and touch nothing else; what is slower is a job. Refuses
 //! to know: sockets, QEMU, file formats, SQL.
 
+mod block_operations;
 pub mod failure;
 mod jobs;
 mod operations;
@@ -17,5 +18,6 @@ pub use spine::accounts::{NewAccount, create_account, ensure_first_account};
 pub use spine::authenticate::AuthMode;
 pub use spine::dispatcher::{Answer, Call, Dispatcher};
 pub use spine::env::Env;
+pub use spine::local::reset;
 pub use spine::registry::{Listed, registry};
 pub use spine::runner::{Runner, RunnerOptions};

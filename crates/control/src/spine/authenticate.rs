@@ -38,13 +38,8 @@ impl Dispatcher {
         call: &Call,
         request_id: &str,
     ) -> Result<Authenticated, Failure> {
-        let headers = readable_headers(call)?;
-        let parts = RequestParts {
-            method: call.method.as_str(),
-            path: &call.path,
-            query: &call.query,
-            headers: &headers,
-        };
+        let headers = readable_headers(call);
+        let parts = request_parts(call, &headers);
         match self.auth {
             AuthMode::Strict => self.authenticate_strictly(call, &parts, request_id).await,
             AuthMode::Emulated => self.authenticate_anyone(call, &parts, request_id).await,
@@ -61,8 +56,10 @@ impl Dispatcher {
         let mut tx = self.metastore.read().await?;
         let key = tx.access_key_get(&claim.access_key_id).await?;
         let secret = key.as_ref().map_or(NO_SECRET, |key| key.secret_access_key.as_str());
-        let rules =
-            if claim.scope.service == block::SCOPE { Rules::UNSIGNED_BODY } else { Rules::SIGNED_BODY };
+        let rules = match claim.scope.service.as_str() {
+            block::SCOPE => wire::rest_json::signature_rules(parts.method),
+            _ => Rules::SIGNED_BODY,
+        };
         let verified = claim.verify(secret, parts, &call.body, self.env.clock.now(), rules);
         // Keys of this service have no session; a token belongs to some other key.
         let Some(key) = key.filter(|_| claim.session_token.is_none()) else {
@@ -127,13 +124,19 @@ fn guessed_service(call: &Call) -> String {
     service.to_owned()
 }
 
-/// Header values as text; a value that is none cannot have been signed by any client.
-fn readable_headers(call: &Call) -> Result<Vec<(&str, &str)>, Failure> {
-    let mut readable = Vec::with_capacity(call.headers.len());
-    for (name, value) in &call.headers {
-        readable.push((name.as_str(), value.to_str().map_err(|_| Failure::header_not_text())?));
-    }
-    Ok(readable)
+/// The headers whose values are text. One that is none is left out: if it was signed, the signature
+/// does not hold without it, and otherwise nothing here reads it.
+pub(in crate::spine) fn readable_headers(call: &Call) -> Vec<(&str, &str)> {
+    let readable =
+        call.headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+    readable.collect()
+}
+
+pub(in crate::spine) fn request_parts<'a>(
+    call: &'a Call,
+    headers: &'a [(&'a str, &'a str)],
+) -> RequestParts<'a> {
+    RequestParts { method: call.method.as_str(), path: &call.path, query: &call.query, headers }
 }
 
 fn refused(fault: AuthFault) -> Failure {

@@ -15,7 +15,7 @@ use wire::xml::ErrorSide;
 
 use super::access::Service;
 use super::authenticate::{AuthMode, Authenticated};
-use super::block;
+use super::block::{self, uploads::Uploads};
 use super::cx::{Asked, Caller, Cx};
 use super::env::Env;
 use super::idempotency::ClientToken;
@@ -26,7 +26,7 @@ use crate::ports::Host;
 pub(crate) const STS_NAMESPACE: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
 
 /// How often a call is run again when another transaction gets in its way.
-const CONFLICT_RETRIES_MAX: u32 = 8;
+pub(in crate::spine) const CONFLICT_RETRIES_MAX: u32 = 8;
 
 /// An HTTP request, as the listener read it.
 #[derive(Debug, Clone)]
@@ -71,6 +71,7 @@ pub struct Dispatcher {
     pub(in crate::spine) auth: AuthMode,
     /// Tells the job runner that a commit left work.
     pub(in crate::spine) wake: Arc<Notify>,
+    pub(in crate::spine) uploads: Arc<Uploads>,
 }
 
 impl Dispatcher {
@@ -82,7 +83,7 @@ impl Dispatcher {
         auth: AuthMode,
         wake: Arc<Notify>,
     ) -> Self {
-        Self { metastore, store, host, env, auth, wake }
+        Self { metastore, store, host, env, auth, wake, uploads: Arc::default() }
     }
 
     /// The answer to a request, whatever it is: never an error of its own.
@@ -115,6 +116,9 @@ impl Dispatcher {
     /// The error in the form that the caller's protocol wants.
     pub(in crate::spine) fn refuse(&self, call: &Call, request_id: &str, failure: &Failure) -> Answer {
         log_failure(request_id, failure);
+        if block::is_block_call(call) {
+            return block::refuse(failure, request_id);
+        }
         let (code, status) = (failure.code.wire(), failure.code.http_status());
         let document = if speaks_sts(call) {
             let side = if status < 500 { ErrorSide::Sender } else { ErrorSide::Receiver };

@@ -3,6 +3,7 @@
 use metastore::{ClientTokenRow, Tx};
 use model::Timestamp;
 use model::limits::CLIENT_TOKEN_CHARS_MAX;
+use sha2::{Digest, Sha256};
 use wire::query::Params;
 
 use super::cx::Caller;
@@ -29,6 +30,17 @@ impl ClientToken {
             return Err(Failure::token_too_long(CLIENT_TOKEN_CHARS_MAX));
         }
         Ok(Some(Self { token: token.to_owned(), action, request_hash: params.digest(wire::query::COMMON) }))
+    }
+
+    /// The token of a call whose body is JSON.
+    pub(crate) fn of_body(action: &'static str, token: &str, body: &[u8]) -> Self {
+        // Read and written again, so that spacing does not make another request of it.
+        let canonical = serde_json::from_slice::<serde_json::Value>(body).map(|value| value.to_string());
+        let request_hash = match canonical {
+            Ok(text) => Sha256::digest(text),
+            Err(_) => Sha256::digest(body),
+        };
+        Self { token: token.to_owned(), action, request_hash: request_hash.into() }
     }
 
     /// The answer of the call that used the token first.

@@ -10,6 +10,7 @@ pub(crate) mod env;
 pub(crate) mod granted;
 pub(crate) mod idempotency;
 pub(crate) mod job;
+pub(crate) mod local;
 pub(crate) mod operation;
 pub(crate) mod registry;
 pub(crate) mod resources;

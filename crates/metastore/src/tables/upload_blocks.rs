@@ -20,6 +20,13 @@ impl Tx {
         Ok(())
     }
 
+    /// Forgets a block. Nothing happens when there is none.
+    pub async fn upload_block_delete(&mut self, snapshot: &SnapshotId, block_index: u32) -> Result<()> {
+        let sql = "DELETE FROM upload_blocks WHERE snapshot_id = $1 AND block_index = $2";
+        self.execute(sql, &[snapshot.as_str().into(), block_index.into()]).await?;
+        Ok(())
+    }
+
     pub async fn upload_block_get(
         &mut self,
         snapshot: &SnapshotId,

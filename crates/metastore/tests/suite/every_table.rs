@@ -29,7 +29,13 @@ pub(crate) async fn fill(store: &Metastore, ids: &dyn IdGen) {
 
 async fn fill_images(tx: &mut Tx, ids: &dyn IdGen) {
     let mut upload = snapshot(ids, account(1), tokyo());
-    upload.origin = SnapshotOrigin::Upload { parent_snapshot_id: None, expires: START, sealed: false };
+    upload.origin = SnapshotOrigin::Upload {
+        parent_snapshot_id: None,
+        parent_root: None,
+        timeout_minutes: 60,
+        expires: START,
+        sealed: false,
+    };
     tx.snapshot_insert(&upload).await.unwrap();
     tx.upload_block_put(&upload.snapshot_id, 5, &[9; 32]).await.unwrap();
     let mut shared = image(ids, account(1), tokyo(), "base");

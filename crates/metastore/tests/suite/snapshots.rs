@@ -11,7 +11,13 @@ pub(crate) async fn snapshots_are_found_by_owner_volume_and_upload(world: World)
     let mut older = snapshot(&world.ids, account(1), tokyo());
     older.volume_id = newer.volume_id.clone();
     let mut upload = snapshot(&world.ids, account(2), virginia());
-    upload.origin = SnapshotOrigin::Upload { parent_snapshot_id: None, expires: START, sealed: false };
+    upload.origin = SnapshotOrigin::Upload {
+        parent_snapshot_id: None,
+        parent_root: None,
+        timeout_minutes: 60,
+        expires: START,
+        sealed: false,
+    };
     let mut tx = world.write().await;
     for snapshot in [&newer, &older, &upload] {
         tx.snapshot_insert(snapshot).await.unwrap();

@@ -10,4 +10,5 @@ pub(crate) mod key_pairs;
 pub(crate) mod network;
 pub(crate) mod snapshots;
 pub(crate) mod tags;
+pub(crate) mod uploads;
 pub(crate) mod volumes;

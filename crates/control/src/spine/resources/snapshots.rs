@@ -1,11 +1,16 @@
 //! Snapshots: the owner's alone, until sharing of snapshots exists.
 
-use model::{Snapshot, SnapshotId};
+use std::collections::BTreeSet;
+
+use model::{Snapshot, SnapshotId, SnapshotOrigin};
 
 use super::super::cx::Cx;
 use super::super::granted::{Creation, Granted};
 use super::super::write::Write;
 use crate::failure::Failure;
+
+/// How far back a lineage is looked at.
+const LINEAGE_MAX: usize = 10_000;
 
 impl Cx<'_> {
     pub(crate) async fn snapshot(&mut self, id: &SnapshotId) -> Result<Granted<Snapshot>, Failure> {
@@ -16,6 +21,30 @@ impl Cx<'_> {
 
     pub(crate) async fn snapshots(&mut self) -> Result<Vec<Snapshot>, Failure> {
         Ok(self.tx.snapshots_owned(&self.caller.account, self.caller.region).await?)
+    }
+
+    /// Ids of the volumes and snapshots that a snapshot comes from, itself included. Two snapshots
+    /// that share one have a common history.
+    pub(crate) async fn lineage(&mut self, snapshot: &Snapshot) -> Result<BTreeSet<String>, Failure> {
+        let mut lineage = BTreeSet::new();
+        let mut next = Some(snapshot.clone());
+        while let Some(snapshot) = next.take().filter(|_| lineage.len() < LINEAGE_MAX) {
+            lineage.insert(snapshot.snapshot_id.to_string());
+            let parent = match &snapshot.origin {
+                SnapshotOrigin::Volume => {
+                    lineage.insert(snapshot.volume_id.to_string());
+                    let volume = self.tx.volume_get(&snapshot.volume_id).await?;
+                    volume.and_then(|volume| volume.snapshot_id)
+                }
+                SnapshotOrigin::Upload { parent_snapshot_id, .. } => parent_snapshot_id.clone(),
+                SnapshotOrigin::Copy { source_snapshot_id, .. } => Some(source_snapshot_id.clone()),
+            };
+            if let Some(parent) = parent {
+                lineage.insert(parent.to_string());
+                next = self.tx.snapshot_get(&parent).await?;
+            }
+        }
+        Ok(lineage)
     }
 
     /// The snapshot below a device of an image that the caller may launch, whoever owns it.
