@@ -6,6 +6,8 @@ use crate::rules::{self, Cidr, Protocol, Rule};
 
 pub(crate) const METADATA_IP: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
 pub(crate) const DNS_LINK_LOCAL_IP: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 253);
+/// The time service.
+pub(crate) const TIME_IP: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 123);
 const METADATA_PORT: u16 = 80;
 const DNS_PORT: u16 = 53;
 
@@ -71,7 +73,7 @@ impl Config {
 
     /// Whether the port itself answers for this address: ARP, echo.
     pub(crate) fn is_own(&self, address: Ipv4Addr) -> bool {
-        address == self.gateway || address == METADATA_IP || self.is_dns(address)
+        [self.gateway, METADATA_IP, TIME_IP].contains(&address) || self.is_dns(address)
     }
 
     /// The one decision about every outbound connection, datagram and echo (`port` 0).

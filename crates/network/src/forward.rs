@@ -29,9 +29,11 @@ const BACKLOG: u32 = 256;
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// How long a guest may take to answer a probe; slow guests exist where the processor is emulated.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
-const PROBE_INTERVAL: Duration = Duration::from_millis(250);
-/// Added to the interval for each forward, so that many closed ports make no flood.
-const PROBE_INTERVAL_EACH: Duration = Duration::from_millis(10);
+/// Between two probes of a port: short at first, for a client may be waiting.
+const PROBE_INTERVAL_MIN: Duration = Duration::from_millis(250);
+/// Where the interval ends up, and what each forward adds to that: many closed ports make no flood.
+const PROBE_INTERVAL_MAX: Duration = Duration::from_secs(1);
+const PROBE_INTERVAL_EACH: Duration = Duration::from_millis(50);
 /// Where the ports of connections from this host begin, as the guest sees them.
 const EPHEMERAL_PORT_MIN: u16 = 32_768;
 const EPHEMERAL_TRIES: usize = 64;
@@ -120,9 +122,11 @@ fn bind(address: SocketAddr) -> io::Result<(TcpSocket, SocketAddr)> {
 
 async fn serve(common: Common, guest_port: u16, mut socket: TcpSocket, host: SocketAddr) {
     loop {
+        let mut interval = PROBE_INTERVAL_MIN;
         while !probe(&common.shared, guest_port).await {
-            let each = PROBE_INTERVAL_EACH * u32::try_from(*common.count.borrow()).unwrap_or(0);
-            tokio::time::sleep(PROBE_INTERVAL + each).await;
+            tokio::time::sleep(interval).await;
+            let forwards = u32::try_from(*common.count.borrow()).unwrap_or(u32::MAX);
+            interval = (interval * 3 / 2).min(PROBE_INTERVAL_MAX + PROBE_INTERVAL_EACH * forwards);
         }
         match socket.listen(BACKLOG) {
             Ok(listener) => forward(&common, guest_port, &listener).await,
@@ -217,6 +221,10 @@ fn gateway_endpoint(shared: &Shared) -> SocketAddrV4 {
 
 /// Whether the guest accepts connections to its port.
 async fn probe(shared: &Shared, guest_port: u16) -> bool {
+    if shared.count.packets_out.read() == 0 {
+        // Not even its driver is there: questions would only pile up in front of it.
+        return false;
+    }
     let remote = gateway_endpoint(shared);
     let key = FlowKey { kind: FlowKind::Tcp, guest_port, remote };
     let Some(mut seat) = shared.tcp.open(key, shared.monotonic(), WhenFull::Refuse) else { return false };

@@ -10,9 +10,14 @@ use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 
 use crate::frame::HOP_LIMIT;
 
-/// The hop limit of a conversation's packets, which may change while it lasts.
+/// The IP hop limit of one connection's packets (64 at first), which may change while it lasts: it
+/// holds for everything written afterwards.
+///
+/// With 1, a response cannot be routed any further inside the guest, say into a container: that is
+/// how the response to a token request is confined (`HttpPutResponseHopLimit` of the metadata
+/// options).
 #[derive(Debug, Clone)]
-pub(crate) struct HopLimit(Arc<AtomicU8>);
+pub struct HopLimit(Arc<AtomicU8>);
 
 impl HopLimit {
     pub(crate) fn new() -> Self {
@@ -21,6 +26,11 @@ impl HopLimit {
 
     pub(crate) fn get(&self) -> u8 {
         self.0.load(Ordering::Relaxed)
+    }
+
+    /// At least 1: a packet without hops is none.
+    pub fn set(&self, hops: u8) {
+        self.0.store(hops.max(1), Ordering::Relaxed);
     }
 }
 
@@ -36,11 +46,14 @@ impl MetadataStream {
         Self { stream, hop_limit }
     }
 
-    /// The IP hop limit of everything written from now on (at least 1; 64 at first). With 1, a
-    /// response cannot be routed any further inside the guest, say into a container: that is how the
-    /// response to a token request is confined (`HttpPutResponseHopLimit` of the metadata options).
+    /// The connection's hop limit, also for use after the stream itself was given away.
+    pub fn hop_limit(&self) -> HopLimit {
+        self.hop_limit.clone()
+    }
+
+    /// See [`HopLimit`].
     pub fn set_hop_limit(&self, hops: u8) {
-        self.hop_limit.0.store(hops.max(1), Ordering::Relaxed);
+        self.hop_limit.set(hops);
     }
 }
 

@@ -10,11 +10,12 @@ use smoltcp::wire::{
     Ipv4Packet, TcpPacket, UdpPacket,
 };
 
+use crate::config::TIME_IP;
 use crate::datagram::{self, Datagram};
 use crate::flows::{Delivery, FlowKey, FlowKind};
 use crate::frame::Frame;
 use crate::port::Shared;
-use crate::{dhcp, dns, frame, outbound};
+use crate::{dhcp, dns, frame, outbound, time_sync};
 
 /// Why a frame went nowhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,6 +137,12 @@ fn udp(shared: &Arc<Shared>, packet: &Ipv4Packet<&[u8]>) -> Result<(), Unwanted>
     let to = SocketAddrV4::new(packet.dst_addr(), udp.dst_port());
     if shared.config.is_dns(*to.ip()) && to.port() == dns::PORT {
         return dns::begin(shared, to, udp.src_port(), udp.payload());
+    }
+    if *to.ip() == TIME_IP && to.port() == time_sync::PORT {
+        let answer = time_sync::answer(udp.payload(), shared.clock.now()).ok_or(Unwanted::Malformed)?;
+        let guest = (packet.src_addr(), udp.src_port());
+        shared.send(frame::udp(shared.guest(), (TIME_IP, time_sync::PORT), guest, &answer));
+        return Ok(());
     }
     let key = FlowKey { kind: FlowKind::Udp, guest_port: udp.src_port(), remote: to };
     datagram::send(shared, key, &Datagram { packet, payload: udp.payload() })

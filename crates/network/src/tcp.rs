@@ -39,6 +39,8 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a guest may leave bytes or probes unacknowledged. Long: a machine may be paused.
 const SILENCE_TIMEOUT: Duration = Duration::from_mins(10);
 const KEEP_ALIVE: Duration = Duration::from_mins(1);
+/// Packets handled before the socket is asked what came of them.
+const BATCH_PACKETS: usize = 128;
 /// Turns of one poll before other tasks get theirs.
 const TURNS_MAX: usize = 32;
 
@@ -159,13 +161,20 @@ impl Conversation {
         }
     }
 
-    fn take_packets(&mut self, cx: &mut Context<'_>) {
-        while let Poll::Ready(packet) = self.packets.poll_recv(cx) {
-            match packet {
-                Some(packet) => self.stack.device.from_guest.push_back(packet),
-                None => return self.break_off(),
+    /// Takes what waits, up to a bound: a guest that sends and does not receive fills no memory. True
+    /// when more may wait.
+    fn take_packets(&mut self, cx: &mut Context<'_>) -> bool {
+        while self.stack.device.from_guest.len() < BATCH_PACKETS {
+            match self.packets.poll_recv(cx) {
+                Poll::Ready(Some(packet)) => self.stack.device.from_guest.push_back(packet),
+                Poll::Ready(None) => {
+                    self.break_off();
+                    return false;
+                }
+                Poll::Pending => return false,
             }
         }
+        true
     }
 
     /// Lets the stack handle what came and send what it may.
@@ -187,7 +196,6 @@ impl Conversation {
         if !self.established {
             self.established = true;
             self.stack.socket().set_timeout(Some(SILENCE_TIMEOUT.into()));
-            self.stack.socket().set_keep_alive(Some(KEEP_ALIVE.into()));
         }
     }
 
@@ -336,9 +344,9 @@ impl Future for Conversation {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End> {
         let this = &mut *self;
         for _ in 0..TURNS_MAX {
-            this.take_packets(cx);
+            let more = this.take_packets(cx);
             this.exchange();
-            let moved = this.pump(cx);
+            let moved = this.pump(cx) || (more && !this.stack.device.blocked);
             if this.is_over() {
                 return Poll::Ready(this.finish());
             }
@@ -388,6 +396,8 @@ impl Stack {
         // Packets come in batches and each batch is acknowledged once: a delay would gain nothing.
         socket.set_ack_delay(None);
         socket.set_timeout(Some(HANDSHAKE_TIMEOUT.into()));
+        // Set later, it would probe at once.
+        socket.set_keep_alive(Some(KEEP_ALIVE.into()));
         let mut sockets = SocketSet::new(Vec::with_capacity(1));
         let socket = sockets.add(socket);
         Self { interface, sockets, socket, device }

@@ -9,6 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::config;
 use super::guest::{PATIENCE, World, world};
+use super::local::echo_request;
 use crate::{Forward, Port, Protocol, Rule};
 
 const PUBLIC_IP: [u8; 4] = [127, 83, 17, 5];
@@ -17,12 +18,15 @@ fn allow(port: u16, cidr: &str) -> Rule {
     Rule { protocol: Protocol::Tcp, ports: port..=port, cidrs: vec![cidr.parse().unwrap()] }
 }
 
-fn world_with(rules: Vec<Rule>, last_octet: u8) -> World {
+/// A guest that has said something already: before, nobody asks it anything.
+async fn world_with(rules: Vec<Rule>, last_octet: u8) -> World {
     let mut config = config();
     let [a, b, c, _] = PUBLIC_IP;
     config.public_ip = Some([a, b, c, last_octet].into());
     config.ingress = rules;
-    world(config)
+    let mut world = world(config);
+    world.guest.send_frame(&echo_request("10.0.0.5", "10.0.0.1", 0, b"")).await;
+    world
 }
 
 async fn forwards(port: &Port, wanted: &[u16]) -> Vec<Forward> {
@@ -49,7 +53,7 @@ async fn dial(world: &mut World, host: SocketAddr) -> TcpStream {
 
 #[tokio::test]
 async fn a_client_of_the_host_reaches_a_port_of_the_guest() {
-    let mut world = world_with(vec![allow(8022, "0.0.0.0/0")], 5);
+    let mut world = world_with(vec![allow(8022, "0.0.0.0/0")], 5).await;
     let host = forwards(&world.port, &[8022]).await[0].host;
     assert_eq!(host, (PUBLIC_IP, 8022).into());
     let handle = world.guest.listen(8022);
@@ -72,7 +76,7 @@ async fn a_client_of_the_host_reaches_a_port_of_the_guest() {
 
 #[tokio::test]
 async fn a_port_that_the_guest_does_not_open_refuses_on_the_host() {
-    let mut world = world_with(vec![allow(8022, "0.0.0.0/0")], 6);
+    let mut world = world_with(vec![allow(8022, "0.0.0.0/0")], 6).await;
     let host = forwards(&world.port, &[8022]).await[0].host;
     world.guest.idle(Duration::from_millis(600)).await;
     assert_eq!(TcpStream::connect(host).await.unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
@@ -92,7 +96,7 @@ async fn a_port_that_the_guest_does_not_open_refuses_on_the_host() {
 
 #[tokio::test]
 async fn rules_change_live_and_established_connections_stay() {
-    let mut world = world_with(vec![allow(8022, "127.0.0.1/32")], 7);
+    let mut world = world_with(vec![allow(8022, "127.0.0.1/32")], 7).await;
     let host = forwards(&world.port, &[8022]).await[0].host;
     let handle = world.guest.listen(8022);
     let mut stream = dial(&mut world, host).await;
@@ -112,7 +116,7 @@ async fn rules_change_live_and_established_connections_stay() {
 
 #[tokio::test]
 async fn clients_outside_the_rules_are_turned_away() {
-    let mut world = world_with(vec![allow(8022, "127.9.9.9/32")], 8);
+    let mut world = world_with(vec![allow(8022, "127.9.9.9/32")], 8).await;
     let host = forwards(&world.port, &[8022]).await[0].host;
     let handle = world.guest.listen(8022);
     let reset = async move {
@@ -140,7 +144,7 @@ async fn clients_outside_the_rules_are_turned_away() {
 async fn a_port_that_is_taken_on_the_host_moves() {
     let taken = TcpListener::bind("127.83.17.9:0").await.unwrap();
     let port = taken.local_addr().unwrap().port();
-    let mut world = world_with(vec![allow(port, "0.0.0.0/0")], 9);
+    let mut world = world_with(vec![allow(port, "0.0.0.0/0")], 9).await;
     let host = forwards(&world.port, &[port]).await[0].host;
     assert_eq!(host.ip(), taken.local_addr().unwrap().ip());
     assert_ne!(host.port(), port);

@@ -228,6 +228,16 @@ async fn metadata_connections_reach_the_caller_with_the_hop_limit_it_sets() {
 }
 
 #[tokio::test]
+async fn the_time_service_answers() {
+    let mut world = world(config());
+    let socket = world.guest.udp(5353);
+    let mut question = [0; 48];
+    question[0] = 0x23;
+    let answer = world.guest.ask(socket, "169.254.169.123:123", &question).await;
+    assert_eq!((answer.len(), answer[0]), (48, 0x24));
+}
+
+#[tokio::test]
 async fn metadata_connections_are_refused_when_nobody_takes_them() {
     let mut world = world(config());
     world.metadata.close();

@@ -150,6 +150,24 @@ async fn a_host_that_does_not_read_stops_the_guest() {
     assert_eq!(read, sent);
 }
 
+#[tokio::test]
+async fn a_guest_that_does_not_receive_stops_the_host() {
+    let (listener, address) = listener().await;
+    let mut world = world_with(address);
+    let handle = world.guest.dial("10.0.0.1:1000");
+    assert!(world.guest.connected(handle).await);
+    let (mut stream, _) = listener.accept().await.unwrap();
+    // The card takes nothing meanwhile.
+    let chunk = vec![3; 65_536];
+    let mut sent = 0;
+    while let Ok(written) = tokio::time::timeout(Duration::from_millis(300), stream.write(&chunk)).await {
+        sent += written.unwrap();
+    }
+    assert!(sent > chunk.len() && world.port.counters().bytes_in < 4 << 20, "{sent}");
+    stream.shutdown().await.unwrap();
+    assert_eq!(world.guest.receive_all(handle).await.len(), sent);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hundred_connections_at_once() {
     let (listener, address) = listener().await;
@@ -388,6 +406,12 @@ fn mutated(valid: &[u8], random: &[u8; 64], round: u16) -> Vec<u8> {
         [[10, 0, 0, 1], [10, 0, 0, 2], [169, 254, 169, 254]][usize::from(random[41]) % 3].into(),
     );
     packet.fill_checksum();
+    if random[42] & 1 == 0 {
+        // A connection request or question to one of those services, with noise for the rest.
+        let port = [53, 80, 123, 67][usize::from(random[43] & 3)];
+        frame[14 + 22..14 + 24].copy_from_slice(&[0, port]);
+        frame[14 + 32..14 + 34].copy_from_slice(&[0x50 + (random[44] & 0x50), 0x02]);
+    }
     frame
 }
 
