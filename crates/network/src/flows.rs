@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddrV4;
+use std::ops::Deref;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,6 +13,39 @@ use tokio::sync::mpsc;
 /// takes packets, so this only fills when the host is out of processor time; TCP's window bounds the
 /// rest.
 const QUEUE_PACKETS: usize = 512;
+/// Bytes of all packets that wait in a table's conversations: what a guest that sends without
+/// receiving can make the host hold.
+const QUEUED_BYTES_MAX: usize = 32 << 20;
+
+/// A packet on its way to its conversation, counted while it exists.
+#[derive(Debug)]
+pub(crate) struct Packet {
+    bytes: Vec<u8>,
+    queued_bytes: Arc<AtomicUsize>,
+}
+
+impl Packet {
+    /// None when too much waits already.
+    fn counted(bytes: &[u8], queued_bytes: &Arc<AtomicUsize>) -> Option<Self> {
+        let before = queued_bytes.fetch_add(bytes.len(), Ordering::Relaxed);
+        let packet = Self { bytes: bytes.to_vec(), queued_bytes: Arc::clone(queued_bytes) };
+        (before < QUEUED_BYTES_MAX).then_some(packet)
+    }
+}
+
+impl Deref for Packet {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Packet {
+    fn drop(&mut self) {
+        self.queued_bytes.fetch_sub(self.bytes.len(), Ordering::Relaxed);
+    }
+}
 
 /// One conversation: the guest's port (or echo identifier) and the far end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -29,7 +64,7 @@ pub(crate) enum FlowKind {
 
 #[derive(Debug)]
 struct Flow {
-    packets: mpsc::Sender<Vec<u8>>,
+    packets: mpsc::Sender<Packet>,
     generation: u64,
     used: Duration,
 }
@@ -45,6 +80,7 @@ struct Table {
 pub(crate) struct Flows {
     table: Mutex<Table>,
     limit: usize,
+    queued_bytes: Arc<AtomicUsize>,
 }
 
 /// The place of a conversation in the table, given up when dropped.
@@ -59,7 +95,7 @@ pub(crate) struct Lease {
 #[derive(Debug)]
 pub(crate) struct Seat {
     pub(crate) key: FlowKey,
-    pub(crate) packets: mpsc::Receiver<Vec<u8>>,
+    pub(crate) packets: mpsc::Receiver<Packet>,
     pub(crate) lease: Lease,
 }
 
@@ -81,7 +117,7 @@ pub(crate) enum WhenFull {
 
 impl Flows {
     pub(crate) fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Self { table: Mutex::default(), limit })
+        Arc::new(Self { table: Mutex::default(), limit, queued_bytes: Arc::default() })
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -93,12 +129,13 @@ impl Flows {
         let mut table = self.table();
         let Some(flow) = table.flows.get_mut(key) else { return Delivery::NoSuchFlow };
         flow.used = now;
-        match flow.packets.try_reserve() {
-            Ok(slot) => {
-                slot.send(packet.to_vec());
+        let slot = flow.packets.try_reserve().ok();
+        match slot.zip(Packet::counted(packet, &self.queued_bytes)) {
+            Some((slot, packet)) => {
+                slot.send(packet);
                 Delivery::Done
             }
-            Err(_) => Delivery::QueueFull,
+            None => Delivery::QueueFull,
         }
     }
 
@@ -168,6 +205,19 @@ mod tests {
         drop(first);
         assert_eq!(flows.deliver(&key(1), Duration::ZERO, b"x"), Delivery::Done);
         drop(second);
+    }
+
+    #[test]
+    fn all_queues_together_hold_a_bounded_number_of_bytes() {
+        let flows = Flows::new(1000);
+        let packet = vec![0; 65_536];
+        let mut seats: Vec<_> =
+            (1..=3).map(|port| flows.open(key(port), Duration::ZERO, WhenFull::Refuse).unwrap()).collect();
+        let send = |port| flows.deliver(&key(port), Duration::ZERO, &packet);
+        let sent = (0..1000).filter(|n| send(1 + n % 3) == Delivery::Done).count();
+        assert_eq!(sent, QUEUED_BYTES_MAX / packet.len());
+        drop(seats.remove(0));
+        assert_eq!(send(2), Delivery::Done);
     }
 
     #[test]

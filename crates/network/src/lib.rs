@@ -21,6 +21,7 @@ mod metadata;
 mod outbound;
 mod port;
 mod rules;
+mod stack;
 mod switch;
 mod tcp;
 #[cfg(test)]

@@ -10,7 +10,7 @@ use tokio::io::duplex;
 use tokio::net::TcpStream;
 
 use crate::config::Destination;
-use crate::flows::{FlowKey, Seat, WhenFull};
+use crate::flows::{FlowKey, Packet, Seat, WhenFull};
 use crate::frame::Quote;
 use crate::metadata::{HopLimit, MetadataStream};
 use crate::port::Shared;
@@ -34,35 +34,41 @@ pub(crate) fn begin(shared: &Arc<Shared>, key: FlowKey, syn: &[u8]) -> Result<()
                 refuse(shared, syn);
                 return Err(Unwanted::ByLimit);
             };
-            let (seat, hop_limit) = (seat(shared, key)?, HopLimit::new());
+            let (seat, syn) = seat(shared, key, syn)?;
+            let hop_limit = HopLimit::new();
             let (ours, theirs) = duplex(SERVICE_PIPE_BYTES);
             drop(slot.send(MetadataStream::new(theirs, hop_limit.clone())));
-            converse(shared, seat, Peer::Service(ours), hop_limit, syn.to_vec());
+            converse(shared, seat, Peer::Service(ours), hop_limit, syn);
         }
         Destination::Dns => {
-            let seat = seat(shared, key)?;
+            let (seat, syn) = seat(shared, key, syn)?;
             let (ours, theirs) = duplex(SERVICE_PIPE_BYTES);
             shared.spawn(dns::serve_stream(Arc::clone(shared), theirs));
-            converse(shared, seat, Peer::Service(ours), HopLimit::new(), syn.to_vec());
+            converse(shared, seat, Peer::Service(ours), HopLimit::new(), syn);
         }
         Destination::Host(to) => {
-            let seat = seat(shared, key)?;
-            shared.spawn(through_host(Arc::clone(shared), seat, to, syn.to_vec()));
+            let (seat, syn) = seat(shared, key, syn)?;
+            shared.spawn(through_host(Arc::clone(shared), seat, to, syn));
         }
     }
     Ok(())
 }
 
-fn seat(shared: &Shared, key: FlowKey) -> Result<Seat, Unwanted> {
-    shared.tcp.open(key, shared.monotonic(), WhenFull::Refuse).ok_or(Unwanted::ByLimit)
+/// A place in the table, and the request itself counted among what waits.
+fn seat(shared: &Shared, key: FlowKey, syn: &[u8]) -> Result<(Seat, Packet), Unwanted> {
+    let now = shared.monotonic();
+    let mut seat = shared.tcp.open(key, now, WhenFull::Refuse).ok_or(Unwanted::ByLimit)?;
+    shared.tcp.deliver(&key, now, syn);
+    let syn = seat.packets.try_recv().map_err(|_| Unwanted::ByLimit)?;
+    Ok((seat, syn))
 }
 
-fn converse(shared: &Shared, seat: Seat, peer: Peer, hop_limit: HopLimit, syn: Vec<u8>) {
+fn converse(shared: &Shared, seat: Seat, peer: Peer, hop_limit: HopLimit, syn: Packet) {
     shared.spawn(Conversation::new(shared, seat, peer, hop_limit, Opening::Guest { syn }));
 }
 
 /// Answers the guest only once the far end did, so that a refusal there is one here.
-async fn through_host(shared: Arc<Shared>, mut seat: Seat, to: SocketAddr, syn: Vec<u8>) {
+async fn through_host(shared: Arc<Shared>, mut seat: Seat, to: SocketAddr, syn: Packet) {
     let stream = match tokio::time::timeout(CONNECT_TIMEOUT, connect(to)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return explain(&shared, &error, &syn),

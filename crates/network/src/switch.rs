@@ -88,6 +88,9 @@ fn ipv4(shared: &Arc<Shared>, bytes: &[u8]) -> Result<(), Unwanted> {
     if packet.version() != 4 || !packet.verify_checksum() {
         return Err(Unwanted::Malformed);
     }
+    if packet.total_len() > shared.config.mtu() {
+        return Err(Unwanted::Malformed);
+    }
     if packet.src_addr() != shared.config.private_ip {
         return if dhcp::is_request(&packet) { dhcp(shared, &packet) } else { Err(Unwanted::Spoofed) };
     }
