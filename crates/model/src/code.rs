@@ -32,6 +32,8 @@ macro_rules! codes {
 codes! {
     AddressLimitExceeded = "AddressLimitExceeded", 400;
     AuthFailure = "AuthFailure", 400;
+    CannotDelete = "CannotDelete", 400;
+    DependencyViolation = "DependencyViolation", 400;
     DryRunOperation = "DryRunOperation", 412;
     FilterLimitExceeded = "FilterLimitExceeded", 400;
     IdempotentInstanceTerminated = "IdempotentInstanceTerminated", 400;
@@ -105,6 +107,8 @@ codes! {
     RequestExpired = "RequestExpired", 400;
     RequestLimitExceeded = "RequestLimitExceeded", 503;
     ResourceLimitExceeded = "ResourceLimitExceeded", 400;
+    RulesPerSecurityGroupLimitExceeded = "RulesPerSecurityGroupLimitExceeded", 400;
+    SecurityGroupLimitExceeded = "SecurityGroupLimitExceeded", 400;
     SignatureDoesNotMatch = "SignatureDoesNotMatch", 403;
     TagLimitExceeded = "TagLimitExceeded", 400;
     UnauthorizedOperation = "UnauthorizedOperation", 403;

@@ -13,12 +13,22 @@ pub const BLOCK_DEVICES_PER_INSTANCE_MAX: usize = 27;
 pub const SECURITY_GROUPS_PER_INSTANCE_MAX: usize = 16;
 pub const SECURITY_GROUPS_PER_VPC_MAX: usize = 2500;
 pub const RULES_PER_SECURITY_GROUP_MAX: usize = 1000;
+pub const SECURITY_GROUP_NAME_CHARS_MAX: usize = 255;
 pub const KEY_PAIRS_PER_REGION_MAX: usize = 5000;
+pub const KEY_NAME_CHARS_MAX: usize = 255;
+/// Bits of the modulus of an imported RSA key.
+pub const RSA_KEY_BITS: std::ops::RangeInclusive<u32> = 1024..=4096;
+/// Decoded, before parsing.
+pub const PUBLIC_KEY_BYTES_MAX: usize = 16 * 1024;
 /// Decoded, before base64.
 pub const USER_DATA_BYTES_MAX: usize = 16 * 1024;
 pub const CLIENT_TOKEN_CHARS_MAX: usize = 128;
 pub const QUERY_BODY_BYTES_MAX: usize = 1024 * 1024;
 pub const PAGE_RESULTS: std::ops::RangeInclusive<u32> = 5..=1000;
+pub const PAGE_INSTANCE_TYPES: std::ops::RangeInclusive<u32> = 5..=100;
+pub const INSTANCE_TYPES_PER_REQUEST_MAX: usize = 100;
+/// Resources that one call tags.
+pub const TAGGED_PER_REQUEST_MAX: usize = 1000;
 /// The unit of the EBS direct API.
 pub const EBS_BLOCK_BYTES: usize = 512 * 1024;
 pub const UPLOAD_TIMEOUT_MINUTES: std::ops::RangeInclusive<u32> = 10..=4320;

@@ -69,3 +69,10 @@ pub struct Snapshot {
     /// Text form of the snapshot store's root; present when completed.
     pub root: Option<String>,
 }
+
+impl Snapshot {
+    /// What stands where a snapshot was not taken of a volume: the id that EC2 shows for copies.
+    pub fn no_volume() -> VolumeId {
+        "vol-ffffffff".parse().expect("the placeholder has the form of an id")
+    }
+}

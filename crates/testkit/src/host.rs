@@ -12,16 +12,17 @@ use model::{Clock, InstanceId, Timestamp};
 
 use crate::gate::Gate;
 
-const BLOCK: u64 = 4096;
+const SECTOR: u64 = 512;
+const SECTOR_BYTES: usize = 512;
 
-/// The content of a volume by 4 KiB block; absent is untouched, an empty vector is zeros.
-type Blocks = BTreeMap<u64, Vec<u8>>;
+/// The content of a volume by sector; absent is untouched, an empty vector is zeros.
+type Sectors = BTreeMap<u64, Vec<u8>>;
 
 #[derive(Debug, Clone, Default)]
 struct FakeVolume {
     spec: Option<VolumeSpec>,
-    blocks: Blocks,
-    /// Which blocks changed since the freeze before, by freeze name, in the order of freezing.
+    sectors: Sectors,
+    /// Which sectors changed since the freeze before, by freeze name, in the order of freezing.
     freezes: Vec<Freeze>,
     changed: BTreeSet<u64>,
 }
@@ -29,7 +30,8 @@ struct FakeVolume {
 #[derive(Debug, Clone)]
 struct Freeze {
     name: String,
-    content: Blocks,
+    /// None once it is released.
+    content: Option<Sectors>,
     changed: BTreeSet<u64>,
 }
 
@@ -87,7 +89,7 @@ impl FakeHost {
     pub fn guest_write(&self, key: &str, offset_bytes: u64, data: &[u8]) {
         let mut state = self.state();
         let volume = state.volumes.get_mut(key).expect("the test names a volume that exists");
-        write_blocks(volume, offset_bytes, data);
+        write_sectors(volume, offset_bytes, data);
     }
 
     /// The guest switches itself off.
@@ -136,6 +138,13 @@ impl FakeHost {
         state.machines.get(id).is_some_and(|m| matches!(m.status, MachineStatus::Running { .. }))
     }
 
+    /// Names of frozen layers of a volume that nobody has released yet.
+    pub fn held_freezes(&self, key: &str) -> Vec<String> {
+        let state = self.state();
+        let freezes = state.volumes.get(key).map(|volume| volume.freezes.as_slice()).unwrap_or_default();
+        freezes.iter().filter(|f| f.content.is_some()).map(|f| f.name.clone()).collect()
+    }
+
     pub fn volume_keys(&self) -> Vec<String> {
         self.state().volumes.keys().cloned().collect()
     }
@@ -157,11 +166,12 @@ fn missing(what: &str) -> HostError {
     error(HostErrorKind::NotFound, &format!("no such {what}"))
 }
 
-fn write_blocks(volume: &mut FakeVolume, offset_bytes: u64, data: &[u8]) {
-    assert!(offset_bytes.is_multiple_of(BLOCK), "tests write whole blocks");
-    for (index, block) in (offset_bytes / BLOCK..).zip(data.chunks(4096)) {
-        let content = if block.iter().all(|b| *b == 0) { Vec::new() } else { block.to_vec() };
-        volume.blocks.insert(index, content);
+fn write_sectors(volume: &mut FakeVolume, offset_bytes: u64, data: &[u8]) {
+    let is_whole = offset_bytes.is_multiple_of(SECTOR) && data.len().is_multiple_of(SECTOR_BYTES);
+    assert!(is_whole, "tests write whole sectors");
+    for (index, sector) in (offset_bytes / SECTOR..).zip(data.chunks(SECTOR_BYTES)) {
+        let content = if sector.iter().all(|b| *b == 0) { Vec::new() } else { sector.to_vec() };
+        volume.sectors.insert(index, content);
         volume.changed.insert(index);
     }
 }
@@ -172,22 +182,26 @@ fn freeze_of<'a>(state: &'a State, key: &str, name: &str) -> Result<(&'a FakeVol
     at.map(|at| (volume, at)).ok_or_else(|| missing("freeze"))
 }
 
-fn extents(volume: &FakeVolume, from: usize, to: usize) -> Vec<FrozenExtent> {
+fn extents(volume: &FakeVolume, content: &Sectors, from: usize, to: usize) -> Vec<FrozenExtent> {
     let freezes = volume.freezes.get(from..=to).unwrap_or_default();
     let changed: BTreeSet<u64> = freezes.iter().flat_map(|freeze| freeze.changed.iter().copied()).collect();
-    let content = volume.freezes.get(to).map(|freeze| &freeze.content);
-    let is_zero = |index: &u64| content.and_then(|c| c.get(index)).is_none_or(Vec::is_empty);
+    let is_zero = |index: &u64| content.get(index).is_none_or(Vec::is_empty);
     let mut extents: Vec<FrozenExtent> = Vec::new();
     for index in changed {
-        let (offset_bytes, zero) = (index * BLOCK, is_zero(&index));
+        let (offset_bytes, zero) = (index * SECTOR, is_zero(&index));
         match extents.last_mut() {
             Some(last) if last.offset_bytes + last.len_bytes == offset_bytes && last.is_zero == zero => {
-                last.len_bytes += BLOCK;
+                last.len_bytes += SECTOR;
             }
-            _ => extents.push(FrozenExtent { offset_bytes, len_bytes: BLOCK, is_zero: zero }),
+            _ => extents.push(FrozenExtent { offset_bytes, len_bytes: SECTOR, is_zero: zero }),
         }
     }
     extents
+}
+
+fn content_at(volume: &FakeVolume, at: usize) -> Result<&Sectors, HostError> {
+    let content = volume.freezes.get(at).and_then(|freeze| freeze.content.as_ref());
+    content.ok_or_else(|| missing("frozen content"))
 }
 
 impl Host for FakeHost {
@@ -209,7 +223,7 @@ impl Host for FakeHost {
     fn volume_write<'a>(&'a self, key: &'a str, offset_bytes: u64, data: Bytes) -> HostResult<'a, ()> {
         self.act("volume_write", move |state| {
             let volume = state.volumes.get_mut(key).ok_or_else(|| missing("volume"))?;
-            write_blocks(volume, offset_bytes, &data);
+            write_sectors(volume, offset_bytes, &data);
             Ok(())
         })
     }
@@ -219,7 +233,7 @@ impl Host for FakeHost {
             let volume = state.volumes.get_mut(key).ok_or_else(|| missing("volume"))?;
             if volume.freezes.iter().all(|existing| existing.name != freeze) {
                 let changed = std::mem::take(&mut volume.changed);
-                let content = volume.blocks.clone();
+                let content = Some(volume.sectors.clone());
                 volume.freezes.push(Freeze { name: freeze.to_owned(), content, changed });
             }
             Ok(())
@@ -235,7 +249,7 @@ impl Host for FakeHost {
         self.act("frozen_extents", move |state| {
             let (volume, to) = freeze_of(state, key, freeze)?;
             let before = since.and_then(|since| volume.freezes.iter().position(|f| f.name == since));
-            Ok(extents(volume, before.map_or(0, |at| at + 1), to))
+            Ok(extents(volume, content_at(volume, to)?, before.map_or(0, |at| at + 1), to))
         })
     }
 
@@ -247,14 +261,13 @@ impl Host for FakeHost {
     ) -> HostResult<'a, Bytes> {
         self.act("frozen_read", move |state| {
             let (volume, at) = freeze_of(state, key, freeze)?;
-            let content =
-                volume.freezes.get(at).map(|freeze| &freeze.content).ok_or_else(|| missing("freeze"))?;
-            let first = extent.offset_bytes / BLOCK;
+            let content = content_at(volume, at)?;
+            let first = extent.offset_bytes / SECTOR;
             let mut bytes = Vec::new();
-            for index in first..first + extent.len_bytes / BLOCK {
-                let mut block = content.get(&index).cloned().unwrap_or_default();
-                block.resize(4096, 0);
-                bytes.append(&mut block);
+            for index in first..first + extent.len_bytes / SECTOR {
+                let mut sector = content.get(&index).cloned().unwrap_or_default();
+                sector.resize(SECTOR_BYTES, 0);
+                bytes.append(&mut sector);
             }
             Ok(bytes.into())
         })
@@ -262,8 +275,11 @@ impl Host for FakeHost {
 
     fn freeze_release<'a>(&'a self, key: &'a str, freeze: &'a str) -> HostResult<'a, ()> {
         self.act("freeze_release", move |state| {
-            // Content stays readable in memory; only the name before matters to the callers.
-            freeze_of(state, key, freeze).map(|_| ())
+            let volume = state.volumes.get_mut(key).ok_or_else(|| missing("volume"))?;
+            for released in volume.freezes.iter_mut().filter(|existing| existing.name == freeze) {
+                released.content = None;
+            }
+            Ok(())
         })
     }
 

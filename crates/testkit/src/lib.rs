@@ -11,9 +11,11 @@ pub mod host;
 mod reply;
 mod seed;
 mod store;
+mod torture;
 mod world;
 
 pub use gate::{Fault, Gate};
 pub use host::FakeHost;
 pub use reply::Reply;
+pub use torture::torture;
 pub use world::{Account, REGION, World, form};

@@ -86,6 +86,21 @@ impl World {
         DomainSecret::new(secret)
     }
 
+    /// The first bytes of a completed snapshot, read back from the store.
+    pub async fn snapshot_content(&self, id: &SnapshotId, len: usize) -> Vec<u8> {
+        let mut tx = self.metastore.read().await.expect("the database in memory works");
+        let snapshot =
+            tx.snapshot_get(id).await.expect("the database in memory works").expect("the snapshot exists");
+        let row = tx.domain_get(&snapshot.domain).await.expect("the database in memory works");
+        let secret = DomainSecret::new(row.expect("the snapshot's domain exists").secret);
+        let root = snapshot.root.expect("the snapshot is completed").parse().expect("the row holds a root");
+        let reader =
+            self.store.domain(&snapshot.domain, &secret).reader(&root).await.expect("the root is whole");
+        let mut bytes = vec![0; len];
+        reader.read_at(0, &mut bytes).await.expect("the content is whole");
+        bytes
+    }
+
     pub fn now(&self) -> Timestamp {
         use model::Clock;
         self.clock.now()

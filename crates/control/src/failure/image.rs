@@ -71,4 +71,23 @@ impl Failure {
             format!("The account {owner} owns the image and may launch it anyway."),
         )
     }
+
+    pub(crate) fn launch_permission_limit(limit: usize) -> Self {
+        Self::new(
+            Code::ResourceLimitExceeded,
+            format!("An image may have at most {limit} launch permissions."),
+        )
+    }
+
+    pub(crate) fn instance_not_imageable(id: &model::InstanceId, state: model::InstanceState) -> Self {
+        // Packer waits and tries again while it reads "Instance is not in state".
+        Self::value(format!("Instance is not in state 'running' or 'stopped': '{id}' is '{state}'."))
+    }
+
+    pub(crate) fn instance_being_imaged(id: &model::InstanceId, image: &ImageId) -> Self {
+        Self::new(
+            Code::IncorrectInstanceState,
+            format!("The instance '{id}' is down for the image {image}; try again when that is done."),
+        )
+    }
 }

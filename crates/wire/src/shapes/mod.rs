@@ -1,5 +1,6 @@
 //! Structures that many operations share, under their EC2 names. One file, one shape.
 
+pub mod attribute_value;
 pub mod block_device_mapping;
 pub mod filter;
 pub mod image;
@@ -10,6 +11,7 @@ pub mod state_reason;
 pub mod tag;
 pub mod tag_specification;
 
+pub use attribute_value::AttributeValue;
 pub use block_device_mapping::{BlockDeviceMapping, BlockDeviceMappingRequest, Ebs, EbsRequest};
 pub use filter::Filter;
 pub use image::Image;

@@ -1,7 +1,7 @@
 //! Images: visible to the owner and to whom a launch permission names.
 
 use model::limits::IMAGES_PER_REGION_MAX;
-use model::{Image, ImageId, ImageState, SnapshotId};
+use model::{Image, ImageId, ImageState, Region, SnapshotId};
 
 use super::super::cx::Cx;
 use super::super::granted::{Creation, Granted};
@@ -19,6 +19,19 @@ impl Cx<'_> {
 
     pub(crate) async fn image_if_visible(&mut self, id: &ImageId) -> Result<Option<Granted<Image>>, Failure> {
         Ok(self.tx.image_get(id).await?.filter(|image| self.sees(image)).map(Granted::new))
+    }
+
+    /// The same in another region of this service: where a copy comes from.
+    pub(crate) async fn image_of_region(
+        &mut self,
+        region: Region,
+        id: &ImageId,
+    ) -> Result<Granted<Image>, Failure> {
+        let found = self.tx.image_get(id).await?.filter(|image| self.sees_in(region, image));
+        match found {
+            Some(image) => Ok(Granted::new(image)),
+            None => Err(self.image_missing(id).await?),
+        }
     }
 
     /// An image that the caller may change.
@@ -54,9 +67,13 @@ impl Cx<'_> {
     }
 
     fn sees(&self, image: &Image) -> bool {
+        self.sees_in(self.caller.region, image)
+    }
+
+    fn sees_in(&self, region: Region, image: &Image) -> bool {
         let own = image.owner_id == self.caller.account;
         let shared = image.may_be_launched_by(&self.caller.account) && image.state == ImageState::Available;
-        image.region == self.caller.region && (own || shared)
+        image.region == region && (own || shared)
     }
 
     /// A deregistered image is told apart from one that never was, to its owner alone.

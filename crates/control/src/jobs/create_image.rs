@@ -1,0 +1,157 @@
+//! Makes an image of an instance: guest down unless told otherwise, every volume fixed at one
+//! moment, guest up again, and the content follows.
+
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use model::{ImageId, Instance, InstanceId, InstanceState, SnapshotId, StateReason, VolumeId};
+use serde::{Deserialize, Serialize};
+
+use super::drive_instance::{DriveInstance, spec, take_down};
+use super::publish_image::{PublishImage, fail_image};
+use super::upload_snapshot::UploadSnapshot;
+use crate::failure::Failure;
+use crate::ports::{Host, MachineStatus, Shutdown};
+use crate::spine::job::{Io, Job, JobKey, JobWrite, Next, Stop};
+
+const POLL: Duration = Duration::from_millis(100);
+/// How long a guest may take to shut down for its image.
+const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(180);
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct CreateImage {
+    image_id: ImageId,
+    instance_id: InstanceId,
+    /// Every volume of the instance that the image has, and its snapshot to be.
+    snapshots: Vec<(VolumeId, SnapshotId)>,
+    /// Whether the machine was taken down for this and must come up again.
+    reboots: bool,
+    step: Step,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Step {
+    ShutDown,
+    Freeze,
+    Restart,
+}
+
+pub(crate) enum Outcome {
+    Machine(MachineStatus),
+    Frozen,
+    /// The instance was stopped or terminated by somebody meanwhile.
+    NotOurs,
+}
+
+impl CreateImage {
+    pub(crate) fn new(
+        image_id: &ImageId,
+        instance_id: &InstanceId,
+        snapshots: Vec<(VolumeId, SnapshotId)>,
+        reboots: bool,
+    ) -> Self {
+        let step = if reboots { Step::ShutDown } else { Step::Freeze };
+        Self { image_id: image_id.clone(), instance_id: instance_id.clone(), snapshots, reboots, step }
+    }
+}
+
+impl Job for CreateImage {
+    const KIND: &'static str = "create_image";
+    type Outcome = Outcome;
+
+    fn key(&self) -> JobKey {
+        JobKey::image(&self.image_id)
+    }
+
+    async fn work(&self, io: &Io) -> Result<Outcome, Stop> {
+        match self.step {
+            Step::ShutDown => {
+                let Some(instance) = self.held_instance(io).await? else { return Ok(Outcome::NotOurs) };
+                let how = Shutdown::Graceful { deadline: SHUTDOWN_DEADLINE };
+                Ok(Outcome::Machine(take_down(io, &instance, how).await?))
+            }
+            Step::Freeze => {
+                for (volume_id, snapshot_id) in &self.snapshots {
+                    io.host.volume_freeze(volume_id.as_str(), snapshot_id.as_str()).await?;
+                }
+                Ok(Outcome::Frozen)
+            }
+            Step::Restart => {
+                let Some(instance) = self.held_instance(io).await? else { return Ok(Outcome::NotOurs) };
+                if instance.state != InstanceState::Running {
+                    return Ok(Outcome::NotOurs);
+                }
+                io.host.machine_start(spec::machine_spec(io, instance).await?).await?;
+                Ok(Outcome::Machine(io.host.machine_status(&self.instance_id).await?))
+            }
+        }
+    }
+
+    async fn settle(&mut self, write: &mut JobWrite<'_>, done: Outcome) -> Result<Next, Stop> {
+        match (self.step, done) {
+            (Step::ShutDown, Outcome::Machine(MachineStatus::Exited { .. } | MachineStatus::Absent))
+            | (Step::ShutDown, Outcome::NotOurs) => {
+                self.step = Step::Freeze;
+                Ok(Next::Again)
+            }
+            (_, Outcome::Frozen) => {
+                for (_, snapshot_id) in &self.snapshots {
+                    write.enqueue(&UploadSnapshot::of(snapshot_id)).await?;
+                }
+                write.enqueue(&PublishImage::of(&self.image_id)).await?;
+                self.step = Step::Restart;
+                Ok(if self.reboots { Next::Again } else { Next::Done })
+            }
+            (Step::Restart, Outcome::Machine(MachineStatus::Running { .. }) | Outcome::NotOurs) => {
+                self.let_go(write).await?;
+                Ok(Next::Done)
+            }
+            (Step::Restart, Outcome::Machine(MachineStatus::Exited { .. })) => {
+                // The image is safe; the sweep that watches machines tells what became of this one.
+                self.let_go(write).await?;
+                Ok(Next::Done)
+            }
+            (_, Outcome::Machine(_)) => Ok(Next::After(POLL)),
+            (Step::Freeze, Outcome::NotOurs) => Ok(Next::Again),
+        }
+    }
+
+    async fn give_up(&self, write: &mut JobWrite<'_>, reason: &StateReason) -> Result<(), Failure> {
+        for (_, snapshot_id) in &self.snapshots {
+            if let Some(mut snapshot) = write.tx.snapshot_get(snapshot_id).await?
+                && self.step != Step::Restart
+            {
+                snapshot.state = model::SnapshotState::Error;
+                snapshot.state_message = Some(reason.message.clone());
+                write.tx.snapshot_update(&snapshot).await?;
+            }
+        }
+        if self.step != Step::Restart {
+            fail_image(write, &self.image_id, reason).await?;
+        }
+        self.let_go(write).await
+    }
+}
+
+impl CreateImage {
+    /// The instance, as long as it is down for this image and for nothing else.
+    async fn held_instance(&self, io: &Io) -> Result<Option<Instance>, Stop> {
+        let instance = io.read().await?.instance_get(&self.instance_id).await?;
+        Ok(instance.filter(|instance| instance.imaging.as_ref() == Some(&self.image_id)))
+    }
+
+    /// Others may act on the machine again; what they asked for meanwhile is done now.
+    async fn let_go(&self, write: &mut JobWrite<'_>) -> Result<(), Failure> {
+        let Some(mut instance) = write.tx.instance_get(&self.instance_id).await? else { return Ok(()) };
+        if instance.imaging.as_ref() == Some(&self.image_id) {
+            instance.imaging = None;
+            instance.health.reachable_since = None;
+            write.tx.instance_update(&instance).await?;
+            write.enqueue(&DriveInstance::of(&self.instance_id)).await?;
+        }
+        Ok(())
+    }
+}
