@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// An immutable device. A read past its end is the caller's mistake.
 pub trait Base: Send + Sync + fmt::Debug {
@@ -18,6 +18,29 @@ pub trait Base: Send + Sync + fmt::Debug {
     fn is_zero(&self) -> bool {
         false
     }
+}
+
+/// A snapshot in the store.
+impl Base for blockstore::Reader {
+    fn size_bytes(&self) -> u64 {
+        Self::size_bytes(self)
+    }
+
+    fn read_at<'a>(&'a self, offset_bytes: u64, buf: &'a mut [u8]) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move { Self::read_at(self, offset_bytes, buf).await.map_err(snapshot_error) })
+    }
+}
+
+fn snapshot_error(error: blockstore::Error) -> Error {
+    let kind = match error.kind() {
+        blockstore::ErrorKind::Corrupt => ErrorKind::Corrupt,
+        blockstore::ErrorKind::Invalid => ErrorKind::Invalid,
+        // What a volume stands on is never given up on a guess: it may come back.
+        blockstore::ErrorKind::NotFound
+        | blockstore::ErrorKind::Conflict
+        | blockstore::ErrorKind::Unavailable => ErrorKind::Unavailable,
+    };
+    Error::new(kind, "read the snapshot").with_source(error)
 }
 
 /// A device of zeros: the base of a volume that was made from no snapshot.

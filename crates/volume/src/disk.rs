@@ -3,10 +3,11 @@
 //! The real disk is the operating system; tests put one in its place that forgets what was not synced.
 
 use std::fmt;
-use std::fs::File;
 use std::io::{self, IoSlice};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+
+use blockstore::durable;
 
 use crate::segment::Segment;
 
@@ -42,6 +43,6 @@ impl Disk for OsDisk {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        File::open(dir)?.sync_all()
+        durable::sync_dir(dir)
     }
 }

@@ -96,6 +96,7 @@ impl Inner {
 #[derive(Debug)]
 pub struct FrozenView {
     size_bytes: u64,
+    seq: u64,
     metadata: Metadata,
     map: ExtentMap,
     segments: Segments,
@@ -118,7 +119,7 @@ impl FrozenView {
             return Err(Error::corrupt(format!("the frozen log ends at {}, not {seq}", replayed.last.seq)));
         }
         let segments = replayed.chain.iter().map(|s| (s.segment.id, Arc::clone(&s.segment))).collect();
-        Ok(Self { size_bytes: metadata.size_bytes, metadata, map: replayed.map, segments })
+        Ok(Self { size_bytes: metadata.size_bytes, seq, metadata, map: replayed.map, segments })
     }
 
     pub fn size_bytes(&self) -> u64 {
@@ -129,7 +130,7 @@ impl FrozenView {
     /// everything that was written over the base. Extents may hold what they held before, never less.
     ///
     /// # Errors
-    /// `NotFound` when `prev_key` is not known (any more).
+    /// `NotFound` when `prev_key` is not known (any more), `Invalid` when it is the later of the two.
     pub fn extents_since(&self, prev_key: Option<&str>) -> Result<Vec<Extent>> {
         let after_seq = match prev_key {
             None => 0,
@@ -138,6 +139,10 @@ impl FrozenView {
                 layer.ok_or_else(|| Error::not_found(format!("no frozen layer {key:?}")))?.seq
             }
         };
+        if after_seq > self.seq {
+            // Laid over the later layer's content, no extents would make this one.
+            return Err(Error::invalid(format!("the frozen layer {prev_key:?} is the later one")));
+        }
         let mut extents: Vec<Extent> = Vec::new();
         for (start, sectors, mapping) in self.map.iter().filter(|(_, _, mapping)| mapping.seq > after_seq) {
             let (offset_bytes, len_bytes) = (start * SECTOR_BYTES, sectors * SECTOR_BYTES);

@@ -6,7 +6,6 @@
 pub mod base;
 mod clean;
 mod disk;
-mod durable;
 mod error;
 mod extent_map;
 mod format;

@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::Path;
 
+use blockstore::durable;
 use serde::{Deserialize, Serialize};
 
-use crate::durable;
 use crate::error::{Error, Result};
 use crate::segment::Link;
 
@@ -74,7 +74,7 @@ impl Metadata {
     pub(crate) fn write(&self, dir: &Path) -> Result<()> {
         let bytes =
             serde_json::to_vec_pretty(self).map_err(|e| Error::invalid("volume.json").with_source(e))?;
-        durable::write_file(&dir.join(FILE), &bytes).map_err(|e| Error::io("write volume.json", e))
+        durable::write_file(&dir.join(FILE), &bytes, 0o600).map_err(|e| Error::io("write volume.json", e))
     }
 
     pub(crate) fn frozen(&self, key: &str) -> Option<&FrozenLayer> {

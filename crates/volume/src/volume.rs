@@ -2,16 +2,17 @@
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use blockstore::durable;
 use rustix::fs::FlockOperation;
 use tokio_util::task::TaskTracker;
 
 use crate::base::Base;
 use crate::disk::{Disk, OsDisk};
-use crate::durable;
 use crate::error::{Error, Result};
 use crate::extent_map::ExtentMap;
 use crate::format::{Body, SECTOR_BYTES};
@@ -112,10 +113,7 @@ impl Volume {
         if let Some(found) = existing(dir)? {
             return same_spec(&found, spec);
         }
-        fs::create_dir_all(dir).map_err(|e| Error::io("create the volume's directory", e))?;
-        if let Some(parent) = dir.parent() {
-            OsDisk.sync_dir(parent).map_err(|e| Error::io("sync the directory of volumes", e))?;
-        }
+        durable::create_dir_all(dir).map_err(|e| Error::io("create the volume's directory", e))?;
         let _lock = lock_dir(dir)?;
         match existing(dir)? {
             Some(found) => same_spec(&found, spec),
@@ -203,7 +201,7 @@ impl Inner {
             metadata.add_frozen(key, *seq);
         }
         metadata.write(&dir)?;
-        durable::remove_file(&dir.join(POISON_FILE)).map_err(|e| Error::io("clear the poison mark", e))?;
+        clear_poison(&dir).map_err(|e| Error::io("clear the poison mark", e))?;
         let Replayed { map, chain, last, .. } = replayed;
         let segments = chain.iter().map(|s| (s.segment.id, Arc::clone(&s.segment))).collect();
         let recovered = (last, chain, next_id);
@@ -311,7 +309,8 @@ impl Inner {
         self.poisoned.store(true, Ordering::Release);
         let durable_seq = self.durable_seq.load(Ordering::Acquire);
         tracing::error!(dir = %self.dir.display(), durable_seq, %cause, "volume is read-only: its log failed");
-        let marked = durable::write_file(&self.dir.join(POISON_FILE), durable_seq.to_string().as_bytes());
+        let marked =
+            durable::write_file(&self.dir.join(POISON_FILE), durable_seq.to_string().as_bytes(), 0o600);
         if let Err(error) = marked {
             tracing::error!(%error, "the poison mark could not be written either");
         }
@@ -401,7 +400,15 @@ fn read_poison(dir: &Path) -> Result<Option<u64>> {
             let seq = text.trim().parse();
             seq.map(Some).map_err(|e| Error::corrupt("parse the poison mark").with_source(e))
         }
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(Error::io("read the poison mark", e)),
+    }
+}
+
+fn clear_poison(dir: &Path) -> io::Result<()> {
+    match fs::remove_file(dir.join(POISON_FILE)) {
+        Ok(()) => durable::sync_dir(dir),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(e),
     }
 }

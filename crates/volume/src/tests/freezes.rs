@@ -25,6 +25,9 @@ async fn a_difference_has_only_what_changed() {
     assert_eq!(view.extents_since(Some("one")).unwrap(), [data(4096, 1536), zero]);
     assert_eq!(view.extents_since(None).unwrap(), [data(0, 8192), zero]);
     assert_eq!(view.extents_since(Some("never")).unwrap_err().kind(), ErrorKind::NotFound);
+    volume.freeze("three").await.unwrap();
+    let view = FrozenView::open(dir.path(), "two").unwrap();
+    assert_eq!(view.extents_since(Some("three")).unwrap_err().kind(), ErrorKind::Invalid);
     assert_eq!(FrozenView::open(dir.path(), "one").unwrap_err().kind(), ErrorKind::NotFound);
     let mut merged = base_bytes();
     merged.resize(VOLUME_BYTES, 0);

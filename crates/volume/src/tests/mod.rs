@@ -2,11 +2,13 @@
 
 mod disk;
 mod faults;
+mod formats;
 mod freezes;
 mod model;
 mod nbd_clients;
 mod nbd_fuzz;
 mod oracle;
+mod snapshots;
 
 use std::path::Path;
 use std::sync::Arc;

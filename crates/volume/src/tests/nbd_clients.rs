@@ -131,7 +131,7 @@ async fn fio_verifies_what_it_wrote_through_several_connections() {
     let served = Served::start(16 * MIB, Arc::new(MemoryBase::new(noise(2, 4 * MIB))), false).await;
     let job = served.path("job");
     let settings = format!(
-        "[global]\nioengine=nbd\nuri={}\nverify=crc32c\nverify_fatal=1\niodepth=16\nfdatasync=50\nsize=4m\n\
+        "[global]\nioengine=nbd\nuri={}\nverify=crc32c\nverify_fatal=1\niodepth=16\nfsync=50\nsize=4m\n\
          [a]\nrw=randwrite\nbs=4k\noffset=0\n[b]\nrw=randwrite\nbsrange=512-64k\nbs_unaligned=0\noffset=8m\n",
         served.uri()
     );
