@@ -67,7 +67,7 @@ def test_a_name_is_taken_once(ec2, snapshot, name):
 
 
 def test_bad_registrations_are_refused(ec2, snapshot, name):
-    assert code_of(register, ec2, "ab", snapshot) == "InvalidAMIName.Malformed"
+    assert code_of(register, ec2, "bad|name", snapshot) == "InvalidAMIName.Malformed"
     assert code_of(register, ec2, name, "snap-0123456789abcdef0") == "InvalidSnapshot.NotFound"
     small = [{"DeviceName": "/dev/xvda", "Ebs": {"SnapshotId": snapshot, "VolumeSize": 0}}]
     refused = code_of(ec2.register_image, Name=name, RootDeviceName="/dev/xvda", BlockDeviceMappings=small)
