@@ -47,7 +47,7 @@ impl Domain {
         Ok(Reader::new(Arc::clone(&self.inner), self.inner.tree(root).await?))
     }
 
-    /// Names a root under an opaque key, for ever. Again with the same root is fine; with
+    /// Names a root under an opaque key, until `retract`. Again with the same root is fine; with
     /// another it is a `Conflict`, and `load` tells which root was first.
     pub async fn publish(&self, key: &str, root: &Root, parent: Option<&Root>) -> Result<()> {
         let keys = &self.inner.keys;
@@ -74,6 +74,12 @@ impl Domain {
             }
         }
         Ok(())
+    }
+
+    /// Takes a published name back, for whoever owns the key; what it named is untouched. A key
+    /// that names nothing is fine.
+    pub async fn retract(&self, key: &str) -> Result<()> {
+        self.inner.store.objects.delete(&named("snap", &self.inner.keys.domain, key)).await
     }
 
     /// The root that was published under a key.

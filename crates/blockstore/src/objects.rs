@@ -87,6 +87,14 @@ impl Objects {
         }
     }
 
+    /// An object that is not there is already deleted.
+    pub(crate) async fn delete(&self, path: &Path) -> Result<()> {
+        match self.store.delete(path).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(e) => Err(failed("delete", path, e)),
+        }
+    }
+
     pub(crate) async fn list(&self, prefix: &Path) -> Result<Vec<ObjectMeta>> {
         self.store.list(Some(prefix)).try_collect().await.map_err(|e| failed("list", prefix, e))
     }

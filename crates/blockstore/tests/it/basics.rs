@@ -45,6 +45,19 @@ async fn a_published_root_is_loaded_and_never_replaced() {
 }
 
 #[tokio::test]
+async fn a_retracted_name_is_gone_and_what_it_named_stays() {
+    let domain = memory_domain(3, small()).await;
+    let (a, _) = write(&domain, None, MIB, &[(0, &noise(1, BLOCK))]).await;
+    domain.publish("k/1", &a, None).await.unwrap();
+    domain.publish("k/2", &a, None).await.unwrap();
+    domain.retract("k/1").await.unwrap();
+    domain.retract("k/1").await.unwrap();
+    assert_eq!(domain.load("k/1").await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(domain.load("k/2").await.unwrap(), a);
+    assert_eq!(read_all(&domain, &a).await.unwrap()[..BLOCK], noise(1, BLOCK));
+}
+
+#[tokio::test]
 async fn calls_that_make_no_sense_are_invalid() {
     let domain = memory_domain(4, small()).await;
     let kind = |result: blockstore::Result<()>| result.unwrap_err().kind();

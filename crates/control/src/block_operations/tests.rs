@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::Method;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use testkit::{Account, Reply, World};
+use testkit::{Account, Fault, Reply, World};
 
 const BLOCK: usize = 512 * 1024;
 
@@ -199,4 +199,403 @@ async fn only_a_block_may_leave_its_body_unsigned() {
     // The body is not signed, but its checksum is.
     let swapped = client.send(Method::PUT, &format!("/snapshots/{id}/blocks/0"), &headers, block(2)).await;
     assert_eq!(swapped.rest_error(), "ValidationException INVALID_BLOCK");
+}
+
+#[tokio::test]
+async fn a_repeated_start_with_the_same_token_is_the_same_snapshot() {
+    let world = World::new().await;
+    let client = client(&world);
+    let body = json!({"VolumeSize": 1, "ClientToken": "t"});
+    let first = client.try_start(body.clone()).await.ok();
+    let again = client.try_start(body).await.ok();
+    assert_eq!((again.status.as_u16(), again.json()), (201, first.json()));
+    let other = client.try_start(json!({"VolumeSize": 2, "ClientToken": "t"})).await;
+    assert_eq!((other.status.as_u16(), other.rest_error()), (409, "ConflictException".into()));
+    assert_ne!(client.start(json!({"VolumeSize": 1, "ClientToken": "u"})).await, first.json()["SnapshotId"]);
+}
+
+#[tokio::test]
+async fn a_start_that_was_cut_short_is_made_up_for_by_its_repetition() {
+    let world = World::new().await;
+    let client = client(&world);
+    let body = json!({"VolumeSize": 1, "ClientToken": "t"});
+    for fault in [Fault::Fail, Fault::Kill] {
+        world.gate.plan(Some((0, fault)));
+        tokio::select! {
+            reply = client.try_start(body.clone()) => assert_eq!(reply.rest_error(), "InternalServerException"),
+            () = world.gate.killed() => {}
+        }
+    }
+    assert_eq!(world.host.volume_keys(), Vec::<String>::new());
+    let id = client.start(body).await;
+    assert_eq!(world.host.volume_keys(), [id.clone()]);
+    client.put(&id, 0, block(1)).await.ok();
+}
+
+#[tokio::test]
+async fn what_cannot_be_started_is_refused_by_name() {
+    let world = World::new().await;
+    let client = client(&world);
+    for what in [json!({"VolumeSize": 1, "Encrypted": true}), json!({"VolumeSize": 1, "KmsKeyArn": "a"})] {
+        assert_eq!(client.try_start(what).await.rest_error(), "ValidationException INVALID_PARAMETER_VALUE");
+    }
+    client.try_start(json!({"VolumeSize": 1, "Encrypted": false})).await.ok();
+    let twice = json!({"VolumeSize": 1, "Tags": [{"Key": "k", "Value": "1"}, {"Key": "k", "Value": "2"}]});
+    assert_eq!(client.try_start(twice).await.rest_error(), "ValidationException INVALID_PARAMETER_VALUE");
+    assert!(!world.dump().await.contains("tag_key"), "nothing was made");
+}
+
+#[tokio::test]
+async fn a_parent_must_be_own_completed_and_no_larger() {
+    let world = World::new().await;
+    let client = client(&world);
+    let with_parent = |parent: &str, gib: u32| json!({"VolumeSize": gib, "ParentSnapshotId": parent});
+    let pending = client.start(json!({"VolumeSize": 1})).await;
+    assert_eq!(
+        client.try_start(with_parent(&pending, 1)).await.rest_error(),
+        "ValidationException INVALID_SNAPSHOT_ID"
+    );
+    let parent = client.snapshot(json!({"VolumeSize": 2}), &[(0, block(1))]).await;
+    assert_eq!(
+        client.try_start(with_parent(&parent, 1)).await.rest_error(),
+        "ValidationException INVALID_VOLUME_SIZE"
+    );
+    let stranger = world.account("other").await;
+    let stranger = Client { world: &world, account: &stranger };
+    assert_eq!(
+        stranger.try_start(with_parent(&parent, 2)).await.rest_error(),
+        "ResourceNotFoundException SNAPSHOT_NOT_FOUND"
+    );
+}
+
+#[tokio::test]
+async fn an_upload_builds_on_its_parent_even_when_that_is_deleted_meanwhile() {
+    let world = World::new().await;
+    let client = client(&world);
+    let parent =
+        client.snapshot(json!({"VolumeSize": 1}), &[(0, block(1)), (1, block(2)), (5, block(3))]).await;
+    let child = client.start(json!({"VolumeSize": 2, "ParentSnapshotId": parent})).await;
+    let base = world.host.volume_spec(&child).unwrap().base.unwrap();
+    assert!(base.root.contains(&base.domain));
+    client.put(&child, 1, block(9)).await.ok();
+    client.put(&child, 5, vec![0; BLOCK]).await.ok();
+    client.put(&child, 4095, block(4)).await.ok();
+    world.call("DeleteSnapshot", &[("SnapshotId", &parent)]).await.ok();
+    client.try_complete(&child, 3, None).await.ok();
+    world.settle().await;
+    assert_eq!(client.download(&child).await, [(0, block(1)), (1, block(9)), (4095, block(4))]);
+}
+
+#[tokio::test]
+async fn a_block_put_again_replaces_the_first_and_counts_once() {
+    let world = World::new().await;
+    let client = client(&world);
+    let id = client.start(json!({"VolumeSize": 1})).await;
+    client.put(&id, 3, block(1)).await.ok();
+    client.put(&id, 3, block(1)).await.ok();
+    client.put(&id, 3, block(2)).await.ok();
+    client.put(&id, 4, vec![0; BLOCK]).await.ok();
+    assert_eq!(
+        client.try_complete(&id, 1, None).await.rest_error(),
+        "ValidationException INVALID_PARAMETER_VALUE",
+        "a block of zeros counts too"
+    );
+    client.try_complete(&id, 2, None).await.ok();
+    world.settle().await;
+    assert_eq!(client.download(&id).await, [(3, block(2))]);
+}
+
+#[tokio::test]
+async fn a_block_must_be_what_its_checksum_says_and_lie_in_the_volume() {
+    let world = World::new().await;
+    let client = client(&world);
+    let id = client.start(json!({"VolumeSize": 1})).await;
+    for (index, checksum) in [(0, sha256(b"other")), (2048, sha256(&block(1)))] {
+        let reply = client.put_claiming(&id, index, block(1), checksum).await;
+        assert_eq!(reply.rest_error(), "ValidationException INVALID_BLOCK");
+    }
+    let short = client.put(&id, 0, vec![1; 512]).await;
+    assert_eq!(short.rest_error(), "ValidationException INVALID_BLOCK");
+    client.try_complete(&id, 0, None).await.ok();
+}
+
+#[tokio::test]
+async fn an_unacknowledged_block_is_not_part_of_the_snapshot() {
+    let world = World::new().await;
+    let client = client(&world);
+    let id = client.start(json!({"VolumeSize": 1})).await;
+    client.put(&id, 0, block(1)).await.ok();
+    // Killed when the bytes are on disk and the row is not.
+    for (index, fill) in [(0, 7), (1, 8)] {
+        world.gate.plan(Some((1, Fault::Kill)));
+        tokio::select! {
+            _ = client.put(&id, index, block(fill)) => panic!("the put was to be killed"),
+            () = world.gate.killed() => {}
+        }
+    }
+    assert!(client.try_complete(&id, 1, None).await.rest_error().starts_with("ValidationException"));
+    client.put(&id, 0, block(2)).await.ok();
+    client.try_complete(&id, 1, None).await.ok();
+    world.settle().await;
+    assert_eq!(client.download(&id).await, [(0, block(2))]);
+}
+
+#[tokio::test]
+async fn completion_holds_the_clients_count_and_checksum_against_what_is_there() {
+    let world = World::new().await;
+    let client = client(&world);
+    let id = client.start(json!({"VolumeSize": 1})).await;
+    client.put(&id, 1, block(1)).await.ok();
+    let wrong = STANDARD.encode(sha256(b"x"));
+    for (count, checksum) in [(0, None), (2, None), (1, Some(wrong.as_str()))] {
+        let refused = client.try_complete(&id, count, checksum).await;
+        assert_eq!(refused.rest_error(), "ValidationException INVALID_PARAMETER_VALUE");
+    }
+    client.try_complete(&id, 1, None).await.ok();
+    let sealed = client.put(&id, 2, block(2)).await;
+    assert_eq!((sealed.status.as_u16(), sealed.rest_error()), (409, "ConflictException".into()));
+    assert_eq!(client.try_complete(&id, 1, None).await.ok().json(), json!({"Status": "pending"}));
+    world.settle().await;
+    assert_eq!(client.try_complete(&id, 1, None).await.ok().json(), json!({"Status": "completed"}));
+    assert_eq!(client.put(&id, 2, block(2)).await.rest_error(), "ConflictException");
+}
+
+#[tokio::test]
+async fn completion_waits_for_blocks_under_way() {
+    let world = World::new().await;
+    let client = client(&world);
+    let id = client.start(json!({"VolumeSize": 1})).await;
+    let puts = (0..20).map(|index| client.put(&id, index, block(1 + u8::try_from(index).unwrap())));
+    let (puts, early) = tokio::join!(futures::future::join_all(puts), client.try_complete(&id, 20, None));
+    assert!(puts.iter().all(|reply| reply.status == 201));
+    if !early.status.is_success() {
+        client.try_complete(&id, 20, None).await.ok();
+    }
+    world.settle().await;
+    assert_eq!(client.download(&id).await.len(), 20);
+}
+
+#[tokio::test]
+async fn only_own_uploads_take_blocks() {
+    let world = World::new().await;
+    let client = client(&world);
+    let not_found = "ResourceNotFoundException SNAPSHOT_NOT_FOUND";
+    let id = client.start(json!({"VolumeSize": 1})).await;
+    let account = world.account("other").await;
+    let stranger = Client { world: &world, account: &account };
+    assert_eq!(stranger.put(&id, 0, block(1)).await.rest_error(), not_found);
+    assert_eq!(stranger.try_complete(&id, 0, None).await.rest_error(), not_found);
+    let seeded = world.seed_snapshot(1, b"x").await;
+    assert_eq!(
+        client.put(seeded.as_str(), 0, block(1)).await.rest_error(),
+        "ValidationException INVALID_SNAPSHOT_ID"
+    );
+    assert_eq!(
+        client.try_complete(seeded.as_str(), 0, None).await.rest_error(),
+        "ValidationException INVALID_SNAPSHOT_ID"
+    );
+}
+
+#[tokio::test]
+async fn an_upload_that_stands_still_fails_and_leaves_nothing() {
+    let world = World::new().await;
+    let client = client(&world);
+    let id = client.start(json!({"VolumeSize": 1, "Timeout": 10})).await;
+    let minutes = |n: u64| std::time::Duration::from_secs(60 * n);
+    world.clock.advance(minutes(9));
+    client.put(&id, 0, block(1)).await.ok();
+    world.clock.advance(minutes(9));
+    world.settle().await;
+    assert_eq!(client.state(&id).await, "pending", "a block came in between");
+    world.clock.advance(minutes(1));
+    world.settle().await;
+    let described = client.describe(&id).await.ok();
+    assert_eq!(described.value("status"), "error");
+    assert!(described.value("statusMessage").contains("timeout"));
+    assert_eq!(world.host.volume_keys(), Vec::<String>::new());
+    assert!(!world.dump().await.contains("block_index="));
+    assert_eq!(client.put(&id, 1, block(1)).await.rest_error(), "ValidationException INVALID_SNAPSHOT_ID");
+    assert_eq!(
+        client.try_complete(&id, 1, None).await.rest_error(),
+        "ValidationException INVALID_SNAPSHOT_ID"
+    );
+}
+
+#[tokio::test]
+async fn a_deleted_upload_leaves_nothing() {
+    let world = World::new().await;
+    let client = client(&world);
+    let id = client.start(json!({"VolumeSize": 1})).await;
+    client.put(&id, 0, block(1)).await.ok();
+    world.call("DeleteSnapshot", &[("SnapshotId", &id)]).await.ok();
+    world.settle().await;
+    assert_eq!(world.host.volume_keys(), Vec::<String>::new());
+    assert!(!world.dump().await.contains("block_index="));
+    assert_eq!(
+        client.put(&id, 0, block(1)).await.rest_error(),
+        "ResourceNotFoundException SNAPSHOT_NOT_FOUND"
+    );
+}
+
+#[tokio::test]
+async fn an_abandoned_upload_survives_every_fault_of_its_cleaning_up() {
+    let scene = async || {
+        let world = World::new().await;
+        let id = client(&world).start(json!({"VolumeSize": 1})).await;
+        client(&world).put(&id, 0, block(1)).await.ok();
+        world.clock.advance(std::time::Duration::from_secs(3600));
+        (world, id)
+    };
+    testkit::torture(scene, async |world, id| {
+        let state = client(world).state(id).await;
+        format!("{state} {:?} {}", world.host.volume_keys(), world.dump().await.contains("block_index="))
+    })
+    .await;
+}
+
+fn indexes(listed: &Value, key: &str) -> Vec<u64> {
+    listed[key].as_array().unwrap().iter().map(|block| block["BlockIndex"].as_u64().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_listing_is_paged_by_tokens_of_its_own() {
+    let world = World::new().await;
+    let client = client(&world);
+    let blocks: Vec<_> = (0..210u32).map(|n| (n * 8, block(1 + u8::try_from(n).unwrap()))).collect();
+    let id = client.snapshot(json!({"VolumeSize": 1}), &blocks).await;
+    let mut seen = Vec::new();
+    let mut token = None::<String>;
+    let mut pages = 0;
+    loop {
+        let mut query = vec![("maxResults", "100")];
+        query.extend(token.as_deref().map(|token| ("pageToken", token)));
+        let page = client.list(&id, &query).await.ok().json();
+        assert_eq!((&page["VolumeSize"], &page["BlockSize"]), (&json!(1), &json!(BLOCK)));
+        seen.extend(indexes(&page, "Blocks"));
+        pages += 1;
+        token = page["NextToken"].as_str().map(str::to_owned);
+        if token.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen, (0..210).map(|n| n * 8).collect::<Vec<_>>());
+    assert_eq!(pages, 3);
+    let rest = client.list(&id, &[("startingBlockIndex", "1665")]).await.ok().json();
+    assert_eq!(indexes(&rest, "Blocks"), [1672]);
+
+    let first = client.list(&id, &[("maxResults", "100")]).await.ok().json();
+    let token = first["NextToken"].as_str().unwrap();
+    let other = client.snapshot(json!({"VolumeSize": 1}), &[(0, block(1))]).await;
+    let refused = client.list(&other, &[("pageToken", token)]).await;
+    assert_eq!(refused.rest_error(), "ValidationException INVALID_PAGE_TOKEN");
+    let refused = client.changed(&id, &[("pageToken", token)]).await;
+    assert_eq!(refused.rest_error(), "ValidationException INVALID_PAGE_TOKEN");
+}
+
+#[tokio::test]
+async fn a_block_token_opens_one_block_of_one_snapshot_for_a_week() {
+    let world = World::new().await;
+    let client = client(&world);
+    let id = client.snapshot(json!({"VolumeSize": 1}), &[(0, block(1)), (1, block(2))]).await;
+    let twin = client.snapshot(json!({"VolumeSize": 1}), &[(0, block(1)), (1, block(2))]).await;
+    let listed = client.list(&id, &[]).await.ok().json();
+    let token = listed["Blocks"][0]["BlockToken"].as_str().unwrap();
+    client.get(&id, 0, token).await.ok();
+    let invalid = "ValidationException INVALID_BLOCK_TOKEN";
+    assert_eq!(client.get(&id, 1, token).await.rest_error(), invalid);
+    assert_eq!(client.get(&twin, 0, token).await.rest_error(), invalid);
+    assert_eq!(client.get(&id, 0, "AAAA").await.rest_error(), invalid);
+    let account = world.account("other").await;
+    let stranger = Client { world: &world, account: &account };
+    assert_eq!(
+        stranger.get(&id, 0, token).await.rest_error(),
+        "ResourceNotFoundException SNAPSHOT_NOT_FOUND"
+    );
+    let expiry = listed["ExpiryTime"].as_i64().unwrap();
+    let week = std::time::Duration::from_secs(7 * 24 * 3600);
+    assert_eq!(expiry, world.now().plus(week).as_secs());
+    world.clock.advance(week - std::time::Duration::from_secs(1));
+    client.get(&id, 0, token).await.ok();
+    world.clock.advance(std::time::Duration::from_secs(1));
+    assert_eq!(client.get(&id, 0, token).await.rest_error(), invalid);
+}
+
+#[tokio::test]
+async fn only_completed_snapshots_are_read() {
+    let world = World::new().await;
+    let client = client(&world);
+    let id = client.start(json!({"VolumeSize": 1})).await;
+    let pending = "ValidationException INVALID_SNAPSHOT_ID";
+    assert_eq!(client.list(&id, &[]).await.rest_error(), pending);
+    assert_eq!(client.changed(&id, &[]).await.rest_error(), pending);
+    assert_eq!(client.get(&id, 0, "AAAA").await.rest_error(), pending);
+    let done = client.snapshot(json!({"VolumeSize": 1}), &[]).await;
+    assert_eq!(client.changed(&done, &[("firstSnapshotId", &id)]).await.rest_error(), pending);
+    assert_eq!(client.download(&done).await, []);
+}
+
+#[tokio::test]
+async fn changes_between_snapshots_carry_a_token_for_each_side_that_has_the_block() {
+    let world = World::new().await;
+    let client = client(&world);
+    let first =
+        client.snapshot(json!({"VolumeSize": 1}), &[(0, block(1)), (1, block(2)), (2, block(3))]).await;
+    let start = json!({"VolumeSize": 2, "ParentSnapshotId": first});
+    let changes = [(1, block(9)), (2, vec![0; BLOCK]), (3000, block(4)), (0, block(1))];
+    let second = client.snapshot(start, &changes).await;
+    let listed = client.changed(&second, &[("firstSnapshotId", &first)]).await.ok().json();
+    assert_eq!(indexes(&listed, "ChangedBlocks"), [1, 2, 3000]);
+    assert_eq!(listed["VolumeSize"], 2);
+    let sides = |n: usize| {
+        let block = &listed["ChangedBlocks"][n];
+        (block["FirstBlockToken"].as_str(), block["SecondBlockToken"].as_str())
+    };
+    let (both_first, both_second) = sides(0);
+    assert_eq!(client.get(&first, 1, both_first.unwrap()).await.ok().body, block(2));
+    assert_eq!(client.get(&second, 1, both_second.unwrap()).await.ok().body, block(9));
+    assert!(sides(1).0.is_some() && sides(1).1.is_none(), "gone in the second");
+    assert!(sides(2).0.is_none() && sides(2).1.is_some(), "new in the second");
+
+    let all = client.changed(&second, &[]).await.ok().json();
+    assert_eq!(indexes(&all, "ChangedBlocks"), [0, 1, 3000]);
+    assert!(
+        all["ChangedBlocks"].as_array().unwrap().iter().all(|block| block.get("FirstBlockToken").is_none())
+    );
+    let back = client.changed(&first, &[("firstSnapshotId", &second)]).await.ok().json();
+    assert_eq!(indexes(&back, "ChangedBlocks"), [1, 2, 3000]);
+    let same = client.changed(&first, &[("firstSnapshotId", &first)]).await.ok().json();
+    assert_eq!(indexes(&same, "ChangedBlocks"), Vec::<u64>::new());
+}
+
+#[tokio::test]
+async fn changes_are_paged_too() {
+    let world = World::new().await;
+    let client = client(&world);
+    let first = client.snapshot(json!({"VolumeSize": 1}), &[]).await;
+    let blocks: Vec<_> = (0..101u32).map(|n| (n * 3, block(1 + u8::try_from(n).unwrap()))).collect();
+    let second = client.snapshot(json!({"VolumeSize": 1, "ParentSnapshotId": first}), &blocks).await;
+    let query = [("firstSnapshotId", first.as_str()), ("maxResults", "100")];
+    let page = client.changed(&second, &query).await.ok().json();
+    assert_eq!(indexes(&page, "ChangedBlocks").len(), 100);
+    let token = page["NextToken"].as_str().unwrap();
+    let rest = client.changed(&second, &[query[0], ("pageToken", token)]).await.ok().json();
+    assert_eq!(indexes(&rest, "ChangedBlocks"), (100..101).map(|n| n * 3).collect::<Vec<_>>());
+    assert!(rest.get("NextToken").is_none());
+    let refused = client.changed(&second, &[("pageToken", token)]).await;
+    assert_eq!(refused.rest_error(), "ValidationException INVALID_PAGE_TOKEN", "of another pair");
+}
+
+#[tokio::test]
+async fn snapshots_without_a_common_history_are_not_compared() {
+    let world = World::new().await;
+    let client = client(&world);
+    let a = client.snapshot(json!({"VolumeSize": 1}), &[(0, block(1))]).await;
+    let b = client.snapshot(json!({"VolumeSize": 1}), &[(0, block(1))]).await;
+    let refused = client.changed(&b, &[("firstSnapshotId", &a)]).await;
+    assert_eq!(refused.rest_error(), "ValidationException UNRELATED_SNAPSHOTS");
+    let from_a = |gib: u32| json!({"VolumeSize": gib, "ParentSnapshotId": a});
+    let left = client.snapshot(from_a(1), &[(1, block(2))]).await;
+    let right = client.snapshot(from_a(1), &[(2, block(3))]).await;
+    let listed = client.changed(&right, &[("firstSnapshotId", &left)]).await.ok().json();
+    assert_eq!(indexes(&listed, "ChangedBlocks"), [1, 2]);
 }

@@ -2,14 +2,24 @@
 
 use crate::spine::runner::JobEntry;
 
+pub(crate) mod abandon_upload;
+pub(crate) mod copy_snapshot;
+pub(crate) mod create_image;
+pub(crate) mod delete_snapshot;
 pub(crate) mod delete_volume;
 pub(crate) mod drive_instance;
+pub(crate) mod publish_image;
 pub(crate) mod reboot_instance;
 pub(crate) mod upload_snapshot;
 
 pub(crate) const ALL: &[JobEntry] = &[
+    JobEntry::of::<abandon_upload::AbandonUpload>(),
+    JobEntry::of::<copy_snapshot::CopySnapshot>(),
+    JobEntry::of::<create_image::CreateImage>(),
+    JobEntry::of::<delete_snapshot::DeleteSnapshot>(),
     JobEntry::of::<delete_volume::DeleteVolume>(),
     JobEntry::of::<drive_instance::DriveInstance>(),
+    JobEntry::of::<publish_image::PublishImage>(),
     JobEntry::of::<reboot_instance::RebootInstance>(),
     JobEntry::of::<upload_snapshot::UploadSnapshot>(),
 ];

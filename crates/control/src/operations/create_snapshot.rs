@@ -1,12 +1,15 @@
 //! `CreateSnapshot`: a point in time of a volume; its bytes follow in the background.
 
 use model::limits::DESCRIPTION_CHARS_MAX;
-use model::{Code, ResourceType, Snapshot, SnapshotId, SnapshotOrigin, SnapshotState, Volume, VolumeId};
+use model::{
+    Code, ResourceType, Snapshot, SnapshotId, SnapshotOrigin, SnapshotState, Volume, VolumeId, VolumeState,
+};
 use wire::shapes::{self, TagSpecification};
 use wire::{FromQuery, ToXml};
 
 use crate::failure::Failure;
 use crate::jobs::upload_snapshot::UploadSnapshot;
+use crate::ports::Host;
 use crate::spine::access::Access;
 use crate::spine::cx::Cx;
 use crate::spine::granted::Granted;
@@ -33,9 +36,14 @@ pub(super) struct CreateSnapshot;
 impl Operation for CreateSnapshot {
     const ACTION: &'static str = "CreateSnapshot";
     const ACCESS: Access = Access::Write("ec2:CreateSnapshot");
-    const ERRORS: &'static [Code] =
-        &[Code::InvalidVolumeNotFound, Code::InvalidParameterValue, Code::UnsupportedOperation];
+    const ERRORS: &'static [Code] = &[
+        Code::IncorrectState,
+        Code::InvalidParameterValue,
+        Code::InvalidVolumeNotFound,
+        Code::UnsupportedOperation,
+    ];
     const UNSUPPORTED: &'static [&'static str] = &["OutpostArn"];
+    const ASKS_HOST: bool = true;
     type Request = Request;
     type Response = Response;
 
@@ -43,6 +51,9 @@ impl Operation for CreateSnapshot {
         check(req)?;
         let tags = tags_for(&req.tag_specifications, ResourceType::Snapshot)?;
         let volume = cx.volume(&req.volume_id).await?;
+        if !matches!(volume.state, VolumeState::Available | VolumeState::InUse) {
+            return Err(Failure::volume_not_ready(&volume));
+        }
         let creation = cx.may_create(ResourceType::Snapshot, &tags)?;
         let mut write = cx.commit_point()?;
         let description = req.description.clone().unwrap_or_default();
@@ -50,6 +61,13 @@ impl Operation for CreateSnapshot {
         write.snapshot_insert(creation, &snapshot).await?;
         write.enqueue(&UploadSnapshot::of(&snapshot.snapshot_id)).await?;
         Ok(Response { snapshot: shapes::Snapshot::of(&snapshot, &tags) })
+    }
+
+    /// What is written once the caller has the answer is no part of the snapshot.
+    async fn complete(host: &dyn Host, response: Response) -> Result<Response, Failure> {
+        let Response { snapshot } = &response;
+        host.volume_freeze(snapshot.volume_id.as_str(), snapshot.snapshot_id.as_str()).await?;
+        Ok(response)
     }
 }
 

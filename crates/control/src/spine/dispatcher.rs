@@ -197,6 +197,12 @@ impl Dispatcher {
         if enqueued {
             self.wake.notify_one();
         }
+        if turn.entry.asks_host
+            && let Err(failure) = (turn.entry.complete)(self.host.as_ref(), response).await
+        {
+            // The change is made; a job sees to what the host owes it.
+            log_failure(&turn.caller.request_id, &failure);
+        }
         Ok(document)
     }
 

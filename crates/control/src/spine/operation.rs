@@ -31,7 +31,9 @@ pub(crate) trait Operation: Sized + 'static {
         req: &Self::Request,
     ) -> impl Future<Output = Result<Self::Response, Failure>> + Send;
 
-    /// Adds to a read's answer what only the host knows, after the transaction has ended.
+    /// Adds to a read's answer what only the host knows, after the transaction has ended. For a
+    /// write: what should happen on the host before the caller goes on, after the commit; the
+    /// answer stays, and a job does it again where it fails.
     fn complete(
         _host: &dyn Host,
         response: Self::Response,

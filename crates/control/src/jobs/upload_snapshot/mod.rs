@@ -12,6 +12,7 @@ use model::{Snapshot, SnapshotId, SnapshotOrigin, SnapshotState, StateReason};
 use serde::{Deserialize, Serialize};
 
 use self::spans::Span;
+use super::abandon_upload::AbandonUpload;
 use crate::failure::Failure;
 use crate::ports::FrozenExtent;
 use crate::spine::job::{Io, Job, JobKey, JobWrite, Next, Stop};
@@ -39,7 +40,7 @@ enum Step {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Progress {
+pub(crate) struct Progress {
     /// The content at `since`, on which the new root builds.
     base: Option<String>,
     since: Option<SnapshotId>,
@@ -120,6 +121,9 @@ impl Job for UploadSnapshot {
             snapshot.state = SnapshotState::Error;
             snapshot.state_message = Some(reason.message.clone());
             write.tx.snapshot_update(&snapshot).await?;
+            if matches!(snapshot.origin, SnapshotOrigin::Upload { .. }) {
+                write.enqueue(&AbandonUpload::of(&self.snapshot_id)).await?;
+            }
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ use super::super::cx::Cx;
 use super::super::granted::{Creation, Granted};
 use super::super::write::Write;
 use crate::failure::Failure;
+use crate::jobs::delete_snapshot::DeleteSnapshot;
 
 /// How far back a lineage is looked at.
 const LINEAGE_MAX: usize = 10_000;
@@ -73,9 +74,10 @@ impl Write<'_, '_> {
         Ok(self.cx.tx.snapshot_update(&snapshot).await?)
     }
 
+    /// The row goes now; a job removes what stands behind it.
     pub(crate) async fn snapshot_delete(&mut self, snapshot: Granted<Snapshot>) -> Result<(), Failure> {
         self.cx.tx.tags_delete_all(snapshot.snapshot_id.as_str()).await?;
         self.cx.tx.snapshot_delete(&snapshot.snapshot_id).await?;
-        Ok(())
+        self.enqueue(&DeleteSnapshot::of(&snapshot)).await
     }
 }
