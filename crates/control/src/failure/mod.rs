@@ -11,8 +11,11 @@ mod image;
 mod instance;
 mod key_pair;
 mod network;
+mod place;
 mod request;
+mod security_group;
 mod snapshot;
+mod tag;
 mod volume;
 
 pub(crate) use block::BlockFailure;

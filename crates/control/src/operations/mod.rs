@@ -2,32 +2,52 @@
 
 use crate::spine::registry::Entry;
 
+mod copy_image;
+mod create_image;
+mod create_key_pair;
 mod create_snapshot;
+mod delete_key_pair;
 mod delete_snapshot;
+mod deregister_image;
+mod describe_image_attribute;
 mod describe_images;
 mod describe_instance_status;
 mod describe_instances;
+mod describe_key_pairs;
 mod describe_regions;
 mod describe_snapshots;
 mod get_console_output;
+mod import_key_pair;
+mod modify_image_attribute;
 mod reboot_instances;
 mod register_image;
+mod reset_image_attribute;
 mod run_instances;
 mod start_instances;
 mod stop_instances;
 mod terminate_instances;
 
 pub(crate) const ALL: &[Entry] = &[
+    Entry::of::<copy_image::CopyImage>(),
+    Entry::of::<create_image::CreateImage>(),
+    Entry::of::<create_key_pair::CreateKeyPair>(),
     Entry::of::<create_snapshot::CreateSnapshot>(),
+    Entry::of::<delete_key_pair::DeleteKeyPair>(),
     Entry::of::<delete_snapshot::DeleteSnapshot>(),
+    Entry::of::<deregister_image::DeregisterImage>(),
+    Entry::of::<describe_image_attribute::DescribeImageAttribute>(),
     Entry::of::<describe_images::DescribeImages>(),
     Entry::of::<describe_instance_status::DescribeInstanceStatus>(),
     Entry::of::<describe_instances::DescribeInstances>(),
+    Entry::of::<describe_key_pairs::DescribeKeyPairs>(),
     Entry::of::<describe_regions::DescribeRegions>(),
     Entry::of::<describe_snapshots::DescribeSnapshots>(),
     Entry::of::<get_console_output::GetConsoleOutput>(),
+    Entry::of::<import_key_pair::ImportKeyPair>(),
+    Entry::of::<modify_image_attribute::ModifyImageAttribute>(),
     Entry::of::<reboot_instances::RebootInstances>(),
     Entry::of::<register_image::RegisterImage>(),
+    Entry::of::<reset_image_attribute::ResetImageAttribute>(),
     Entry::of::<run_instances::RunInstances>(),
     Entry::of::<start_instances::StartInstances>(),
     Entry::of::<stop_instances::StopInstances>(),

@@ -1,5 +1,6 @@
 //! Pure rules that several operations share.
 
 pub(crate) mod block_devices;
+pub(crate) mod key_material;
 pub(crate) mod names;
 pub(crate) mod power;

@@ -1,6 +1,6 @@
 //! Names that callers give.
 
-use model::limits::IMAGE_NAME_CHARS;
+use model::limits::{IMAGE_NAME_CHARS, KEY_NAME_CHARS_MAX};
 
 use crate::failure::Failure;
 
@@ -11,6 +11,16 @@ pub(crate) fn check_image_name(name: &str) -> Result<(), Failure> {
         Ok(())
     } else {
         Err(Failure::image_name_malformed())
+    }
+}
+
+/// Printable ASCII, because the name ends the key's line in the guest's `authorized_keys`.
+pub(crate) fn check_key_name(name: &str) -> Result<(), Failure> {
+    let is_printable = |byte: u8| (b' '..=b'~').contains(&byte);
+    if name.len() <= KEY_NAME_CHARS_MAX && name.bytes().all(is_printable) && name.trim() == name {
+        Ok(())
+    } else {
+        Err(Failure::key_name_malformed(KEY_NAME_CHARS_MAX))
     }
 }
 
@@ -25,6 +35,16 @@ mod tests {
         }
         for bad in ["", "ab", &"x".repeat(129), "naïve", "a,b,c", "a\tb c"] {
             assert!(check_image_name(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn key_names_fit_into_one_line_of_ascii() {
+        for good in ["k", "my key", "a@b:c/~", &"x".repeat(255)] {
+            assert!(check_key_name(good).is_ok(), "{good}");
+        }
+        for bad in [" k", "k ", "a\nssh-rsa AAAA", "schlüssel", &"x".repeat(256)] {
+            assert!(check_key_name(bad).is_err(), "{bad}");
         }
     }
 }
