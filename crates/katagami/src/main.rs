@@ -10,7 +10,7 @@ use server::{AccountOptions, ServeOptions};
 
 /// Machine images for everyone who has a computer: an EC2-API-compatible image service in one program
 #[derive(Debug, Parser)]
-#[command(name = "katagami", version, propagate_version = true)]
+#[command(name = "katagami", version)]
 struct Line {
     #[command(subcommand)]
     command: Command,
@@ -31,45 +31,39 @@ enum Command {
 }
 
 fn main() -> anyhow::Result<ExitCode> {
-    let command = Line::parse().command;
-    if let Command::Machine { dir } = command {
-        // It has a runtime of its own.
-        return Ok(server::machine(&dir).map_or_else(|e| server_error(&e), |()| ExitCode::SUCCESS));
-    }
     let environment = Environment::of_process();
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
-    let code = runtime.block_on(run(command, environment));
-    runtime.shutdown_background();
-    code
-}
-
-async fn run(command: Command, environment: Environment) -> anyhow::Result<ExitCode> {
-    match command {
-        Command::Machine { .. } => Ok(ExitCode::FAILURE),
+    let data = environment.data_dir();
+    let ended = match Line::parse().command {
+        // It has a runtime of its own.
+        Command::Machine { dir } => server::machine(&dir).map_err(|e| of_server(&e)),
         Command::Serve(options) => {
             let exe = std::env::current_exe().context("find the own program")?;
-            let served = server::serve(options, environment.data_dir(), exe).await;
-            Ok(served.map_or_else(|e| server_error(&e), |()| ExitCode::SUCCESS))
+            in_runtime(server::serve(options, data, exe))?.map_err(|e| of_server(&e))
         }
-        Command::Account(options) => match options.run(environment.data_dir()).await {
-            Ok(line) => {
-                cli::print(&line)?;
-                Ok(ExitCode::SUCCESS)
-            }
-            Err(error) => Ok(server_error(&error)),
+        Command::Account(options) => match in_runtime(options.run(data))? {
+            Ok(line) => cli::print(&line).map_err(|e| of_client(&e)),
+            Err(error) => Err(of_server(&error)),
         },
-        Command::Client(command) => Ok(match command.run(&environment).await {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                cli::report(&error.to_string(), error.hint());
-                ExitCode::from(error.kind() as u8)
-            }
-        }),
-    }
+        Command::Client(command) => in_runtime(command.run(&environment))?.map_err(|e| of_client(&e)),
+    };
+    Ok(ended.map_or_else(ExitCode::from, |()| ExitCode::SUCCESS))
 }
 
-fn server_error(error: &server::Error) -> ExitCode {
+fn in_runtime<T>(work: impl Future<Output = T>) -> anyhow::Result<T> {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
+    let done = runtime.block_on(work);
+    // A blocked disk must not keep a program that is done.
+    runtime.shutdown_background();
+    Ok(done)
+}
+
+fn of_server(error: &server::Error) -> u8 {
     cli::report(&error.chain(), error.hint());
-    ExitCode::from(error.exit_code())
+    error.exit_code()
+}
+
+fn of_client(error: &cli::Error) -> u8 {
+    cli::report(&error.to_string(), error.hint());
+    error.kind() as u8
 }

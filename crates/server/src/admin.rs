@@ -88,7 +88,7 @@ where
 async fn read_line(stream: &mut BufReader<UnixStream>) -> std::io::Result<Vec<u8>> {
     let mut line = Vec::new();
     let reading = async { stream.take(LINE_BYTES_MAX).read_until(b'\n', &mut line).await };
-    tokio::time::timeout(std::time::Duration::from_secs(60), reading).await??;
+    tokio::time::timeout(std::time::Duration::from_mins(1), reading).await??;
     Ok(line)
 }
 

@@ -29,7 +29,6 @@ impl Reset {
         self.host.clear().await.map_err(|e| Error::caused("clear the host", e))
     }
 
-    #[expect(clippy::type_complexity, reason = "the type of a route is written once")]
     pub(crate) fn into_route(self) -> Box<dyn Fn() -> BoxFuture<'static, Result<()>> + Send + Sync> {
         let reset = Arc::new(self);
         Box::new(move || {

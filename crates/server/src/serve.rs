@@ -21,7 +21,7 @@ use crate::data_dir::DataDir;
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::http::{self, Routes};
-use crate::limits;
+use crate::limits::{DRAIN_TIME_MAX, Limits, OPEN_FILES_WANTED};
 use crate::logging;
 use crate::low_ports;
 use crate::options::{Config, ServeOptions};
@@ -84,7 +84,7 @@ async fn open(config: &Config, data: DataDir, address: SocketAddr, exe: PathBuf)
     );
     let reset =
         config.emulator.then(|| Reset::new(metastore.clone(), env.clone(), Arc::clone(&host)).into_route());
-    let routes = Arc::new(Routes::new(dispatcher, Arc::clone(&host), clock, reset));
+    let routes = Arc::new(Routes::new(dispatcher, Arc::clone(&host), clock, reset, Limits::default()));
     let runner =
         Runner::new(metastore.clone(), store, port, env.clone(), wake, RunnerOptions { concurrency: 8 });
     Ok(Service { data, metastore, env, endpoint_url, routes, runner, host })
@@ -117,7 +117,7 @@ async fn run(config: Config, service: Service, listener: TcpListener) -> Result<
             tracing::error!(name, %error, "a part of the service ended badly");
         }
     }
-    match tokio::time::timeout(limits::DRAIN_TIME_MAX, jobs).await {
+    match tokio::time::timeout(DRAIN_TIME_MAX, jobs).await {
         Ok(Ok(ended)) => ended?,
         Ok(Err(error)) => return Err(Error::caused("the job runner ended badly", error)),
         Err(_) => tracing::warn!("jobs were cut off; they go on at the next start"),
@@ -152,15 +152,12 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 async fn token_key(metastore: &Metastore, ids: &dyn IdGen) -> Result<[u8; 32]> {
     let mut tx = metastore.write().await?;
     let mut key = [0; 32];
-    match tx.setting_get(TOKEN_KEY_SETTING).await? {
-        Some(text) => {
-            hex::decode_to_slice(text, &mut key).map_err(|e| Error::caused("read the page token key", e))?;
-        }
-        None => {
-            key = random_bytes(ids);
-            tx.setting_set(TOKEN_KEY_SETTING, &hex::encode(key)).await?;
-            tx.commit().await?;
-        }
+    if let Some(text) = tx.setting_get(TOKEN_KEY_SETTING).await? {
+        hex::decode_to_slice(text, &mut key).map_err(|e| Error::caused("read the page token key", e))?;
+    } else {
+        key = random_bytes(ids);
+        tx.setting_set(TOKEN_KEY_SETTING, &hex::encode(key)).await?;
+        tx.commit().await?;
     }
     Ok(key)
 }
@@ -179,7 +176,7 @@ fn stop_signal() -> Result<impl Future<Output = &'static str>> {
 
 fn raise_open_files() {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let wanted = limits::OPEN_FILES_WANTED.min(maximum.unwrap_or(u64::MAX));
+    let wanted = OPEN_FILES_WANTED.min(maximum.unwrap_or(u64::MAX));
     if current.is_some_and(|current| current < wanted)
         && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum })
     {
@@ -204,7 +201,7 @@ fn greet(config: &Config, data: &DataDir, endpoint_url: &str) {
         );
     }
     if let Some(advice) = low_ports::advice() {
-        text.push_str(&format!("note: {advice}\n"));
+        text.extend(["note: ", &advice, "\n"]);
     }
     drop(io::stdout().write_all(text.as_bytes()));
 }

@@ -20,7 +20,7 @@ use crate::data_dir::DataDir;
 /// Until a machine process answers. Its QEMU may take longer.
 const START_TIME_MAX: Duration = Duration::from_secs(30);
 const CLEAR_TIME_MAX: Duration = Duration::from_secs(10);
-const REBOOT_DEADLINE: Duration = Duration::from_secs(120);
+const REBOOT_DEADLINE: Duration = Duration::from_mins(2);
 const CONSOLE_FILE: &str = "console.log";
 const LOCK_FILE: &str = "lock";
 
@@ -115,7 +115,7 @@ impl Machines {
             Ok(_) => Ok(()),
             Err(source) => match found(&dir).await? {
                 Found::Ended(record) if is_end_of(&record, spec) => started(&record),
-                _ => Err(machine_error(source)),
+                Found::Alive | Found::Ended(_) | Found::Gone => Err(machine_error(source)),
             },
         }
     }

@@ -140,7 +140,7 @@ pub(super) fn metadata(spec: &MachineSpec) -> MetadataSpec {
         instance_type: instance.instance_type.clone(),
         architecture: instance.architecture.to_string(),
         launch_time: instance.launch_time,
-        availability_zone: instance.availability_zone.clone(),
+        availability_zone: instance.availability_zone,
         private_dns_name: instance.private_dns_name(),
         private_ip: network.private_ip,
         public_dns_name: None,

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::routes::Routes;
-use crate::limits;
+use crate::limits::DRAIN_TIME_MAX;
 
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
 const TURNED_AWAY: &[u8] =
@@ -22,7 +22,7 @@ const TURNED_AWAY: &[u8] =
 /// Serves until stopped, then lets the requests in hand finish.
 pub(crate) async fn serve(listener: TcpListener, routes: Arc<Routes>, stop: CancellationToken) {
     let tasks = TaskTracker::new();
-    let places = Arc::new(Semaphore::new(limits::CONNECTIONS_MAX));
+    let places = Arc::new(Semaphore::new(routes.limits().connections));
     while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
         let stream = match accepted {
             Ok((stream, _)) => stream,
@@ -45,13 +45,14 @@ pub(crate) async fn serve(listener: TcpListener, routes: Arc<Routes>, stop: Canc
     }
     drop(listener);
     tasks.close();
-    if tokio::time::timeout(limits::DRAIN_TIME_MAX, tasks.wait()).await.is_err() {
+    if tokio::time::timeout(DRAIN_TIME_MAX, tasks.wait()).await.is_err() {
         tracing::warn!(connections = tasks.len(), "requests were cut off");
     }
 }
 
 async fn converse(stream: TcpStream, routes: Arc<Routes>, stop: CancellationToken) {
-    if let Err(error) = tune(&stream) {
+    let limits = routes.limits().clone();
+    if let Err(error) = tune(&stream, limits.body_time) {
         tracing::debug!(%error, "a connection was gone at once");
         return;
     }
@@ -61,9 +62,9 @@ async fn converse(stream: TcpStream, routes: Arc<Routes>, stop: CancellationToke
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(limits::HEADER_TIME_MAX)
-        .max_header_size(limits::HEADER_BYTES_MAX)
-        .max_headers(limits::HEADERS_MAX)
+        .header_read_timeout(limits.header_time)
+        .max_header_size(limits.header_bytes)
+        .max_headers(limits.headers)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
@@ -79,9 +80,9 @@ async fn converse(stream: TcpStream, routes: Arc<Routes>, stop: CancellationToke
 }
 
 /// Answers go out at once, and a client that does not take them loses its connection.
-fn tune(stream: &TcpStream) -> std::io::Result<()> {
+fn tune(stream: &TcpStream, patience: Duration) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
-    let patience = u32::try_from(limits::BODY_TIME_MAX.as_millis()).unwrap_or(u32::MAX);
+    let patience = u32::try_from(patience.as_millis()).unwrap_or(u32::MAX);
     rustix::net::sockopt::set_tcp_user_timeout(stream, patience)?;
     Ok(())
 }

@@ -12,7 +12,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::limits;
+use crate::limits::Limits;
 
 /// Why a request never reached the dispatcher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +28,7 @@ const fn refusal(status: StatusCode, why: &'static str) -> Refusal {
 /// Memory for bodies, shared by all connections.
 #[derive(Debug)]
 pub(super) struct Bodies {
+    pub(super) limits: Limits,
     kib: Semaphore,
 }
 
@@ -39,30 +40,30 @@ pub(super) struct Whole<'a> {
 }
 
 impl Bodies {
-    pub(super) fn new() -> Self {
-        Self { kib: Semaphore::new(limits::BODIES_BYTES_MAX >> 10) }
+    pub(super) fn new(limits: Limits) -> Self {
+        Self { kib: Semaphore::new(limits.bodies_bytes >> 10), limits }
     }
 
     /// Reads the body, within its limits of size, time and everybody's memory.
     pub(super) async fn read(&self, request: Request<Incoming>) -> Result<Whole<'_>, Refusal> {
         let (parts, body) = request.into_parts();
         check(&parts)?;
-        tokio::time::timeout(limits::BODY_TIME_MAX, self.collect(parts, body))
+        tokio::time::timeout(self.limits.body_time, self.collect(parts, body))
             .await
             .map_err(|_| refusal(StatusCode::REQUEST_TIMEOUT, "the body took too long"))?
     }
 
     async fn collect(&self, parts: Parts, body: Incoming) -> Result<Whole<'_>, Refusal> {
         let too_large = refusal(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than any request needs");
-        let declared = body.size_hint().exact().unwrap_or(limits::BODY_BYTES_MAX as u64);
+        let declared = body.size_hint().exact().unwrap_or(self.limits.body_bytes as u64);
         let declared = usize::try_from(declared).unwrap_or(usize::MAX);
-        if declared > limits::BODY_BYTES_MAX {
+        if declared > self.limits.body_bytes {
             return Err(too_large);
         }
         let kib = u32::try_from(declared.div_ceil(1024)).unwrap_or(u32::MAX);
         let memory = self.kib.acquire_many(kib).await;
         let memory = memory.map_err(|_| refusal(StatusCode::SERVICE_UNAVAILABLE, "the server stops"))?;
-        let collected = Limited::new(body, limits::BODY_BYTES_MAX).collect().await;
+        let collected = Limited::new(body, self.limits.body_bytes).collect().await;
         let body = collected.map_err(|error| {
             if error.is::<LengthLimitError>() {
                 too_large

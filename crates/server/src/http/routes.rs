@@ -15,6 +15,7 @@ use serde_json::json;
 
 use super::request::{Bodies, Refusal};
 use crate::host::Host;
+use crate::limits::Limits;
 
 const OWN_PREFIX: &str = "/_katagami/";
 
@@ -42,8 +43,13 @@ impl Routes {
         host: Arc<Host>,
         clock: Arc<dyn Clock>,
         reset: Option<Box<Reset>>,
+        limits: Limits,
     ) -> Self {
-        Self { dispatcher, host, clock, reset, bodies: Bodies::new() }
+        Self { dispatcher, host, clock, reset, bodies: Bodies::new(limits) }
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.bodies.limits
     }
 
     pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {

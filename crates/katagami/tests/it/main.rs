@@ -1,0 +1,7 @@
+//! The real binary, driven as a user and a shell script would.
+
+mod account;
+mod help;
+mod push;
+mod rig;
+mod serve;

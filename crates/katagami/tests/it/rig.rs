@@ -1,0 +1,97 @@
+//! A server of the real binary on a free port, and commands against it.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_katagami");
+
+/// The program with an environment of its own: nothing of the user's AWS configuration.
+#[expect(clippy::disallowed_methods, reason = "the test is the shell")]
+pub(crate) fn katagami(home: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.env_clear().env("HOME", home).env("PATH", "/usr/bin:/bin").args(arguments);
+    command
+}
+
+pub(crate) fn run(home: &Path, arguments: &[&str]) -> Output {
+    katagami(home, arguments).output().unwrap()
+}
+
+/// A running server; killed at the end.
+#[derive(Debug)]
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) endpoint: String,
+    pub(crate) data: PathBuf,
+}
+
+impl Server {
+    pub(crate) fn start(data: &Path, extra: &[&str]) -> Self {
+        let data_text = data.to_str().unwrap();
+        let mut arguments = vec!["serve", "--data", data_text, "--listen", "127.0.0.1:0", "--log", "warn"];
+        arguments.extend(extra);
+        let mut child = katagami(data, &arguments).stdout(Stdio::piped()).spawn().unwrap();
+        let mut first = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
+        let endpoint = first.trim().strip_prefix("katagami serves ").expect("the greeting").to_owned();
+        Self { child, endpoint, data: data.to_owned() }
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        self.endpoint.strip_prefix("http://").unwrap()
+    }
+
+    /// One request without a signature; the status and the body.
+    pub(crate) fn request(&self, method: &str, path: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(self.address()).unwrap();
+        write!(stream, "{method} {path} HTTP/1.0\r\nhost: {}\r\n\r\n", self.address()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, answer.split_once("\r\n\r\n").unwrap().1.to_owned())
+    }
+
+    /// A client command as profile `profile` of this server.
+    pub(crate) fn client(&self, profile: &str, arguments: &[&str]) -> Output {
+        katagami(&self.data, arguments)
+            .env("AWS_SHARED_CREDENTIALS_FILE", self.data.join("credentials"))
+            .env("AWS_CONFIG_FILE", self.data.join("config"))
+            .env("AWS_PROFILE", profile)
+            .output()
+            .unwrap()
+    }
+
+    /// As `kill -9`.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// As `kill`; whether it ended as it should.
+    pub(crate) fn terminate(mut self) -> bool {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        self.child.wait().unwrap().success()
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+pub(crate) fn stdout(output: &Output) -> &str {
+    std::str::from_utf8(&output.stdout).unwrap()
+}
+
+pub(crate) fn stderr(output: &Output) -> &str {
+    std::str::from_utf8(&output.stderr).unwrap()
+}
