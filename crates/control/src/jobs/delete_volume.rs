@@ -6,7 +6,6 @@ use model::{SnapshotState, StateReason, VolumeId};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
-use crate::ports::Host;
 use crate::spine::job::{Io, Job, JobKey, JobWrite, Next, Stop};
 
 const POLL: Duration = Duration::from_millis(500);

@@ -10,6 +10,7 @@ pub(crate) mod delete_volume;
 pub(crate) mod drive_instance;
 pub(crate) mod publish_image;
 pub(crate) mod reboot_instance;
+pub(crate) mod refresh_instance;
 pub(crate) mod upload_snapshot;
 
 pub(crate) const ALL: &[JobEntry] = &[
@@ -21,5 +22,6 @@ pub(crate) const ALL: &[JobEntry] = &[
     JobEntry::of::<drive_instance::DriveInstance>(),
     JobEntry::of::<publish_image::PublishImage>(),
     JobEntry::of::<reboot_instance::RebootInstance>(),
+    JobEntry::of::<refresh_instance::RefreshInstance>(),
     JobEntry::of::<upload_snapshot::UploadSnapshot>(),
 ];

@@ -4,7 +4,7 @@ use model::{InstanceId, InstanceState, StateReason};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
-use crate::ports::{Host, HostErrorKind};
+use crate::ports::HostErrorKind;
 use crate::spine::job::{Io, Job, JobKey, JobWrite, Next, Stop};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

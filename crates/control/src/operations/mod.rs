@@ -6,9 +6,12 @@ mod copy_image;
 mod create_image;
 mod create_key_pair;
 mod create_snapshot;
+mod create_tags;
 mod delete_key_pair;
 mod delete_snapshot;
+mod delete_tags;
 mod deregister_image;
+mod describe_availability_zones;
 mod describe_image_attribute;
 mod describe_images;
 mod describe_instance_status;
@@ -16,6 +19,10 @@ mod describe_instances;
 mod describe_key_pairs;
 mod describe_regions;
 mod describe_snapshots;
+mod describe_subnets;
+mod describe_tags;
+mod describe_vpcs;
+mod get_caller_identity;
 mod get_console_output;
 mod import_key_pair;
 mod modify_image_attribute;
@@ -32,9 +39,12 @@ pub(crate) const ALL: &[Entry] = &[
     Entry::of::<create_image::CreateImage>(),
     Entry::of::<create_key_pair::CreateKeyPair>(),
     Entry::of::<create_snapshot::CreateSnapshot>(),
+    Entry::of::<create_tags::CreateTags>(),
     Entry::of::<delete_key_pair::DeleteKeyPair>(),
     Entry::of::<delete_snapshot::DeleteSnapshot>(),
+    Entry::of::<delete_tags::DeleteTags>(),
     Entry::of::<deregister_image::DeregisterImage>(),
+    Entry::of::<describe_availability_zones::DescribeAvailabilityZones>(),
     Entry::of::<describe_image_attribute::DescribeImageAttribute>(),
     Entry::of::<describe_images::DescribeImages>(),
     Entry::of::<describe_instance_status::DescribeInstanceStatus>(),
@@ -42,6 +52,10 @@ pub(crate) const ALL: &[Entry] = &[
     Entry::of::<describe_key_pairs::DescribeKeyPairs>(),
     Entry::of::<describe_regions::DescribeRegions>(),
     Entry::of::<describe_snapshots::DescribeSnapshots>(),
+    Entry::of::<describe_subnets::DescribeSubnets>(),
+    Entry::of::<describe_tags::DescribeTags>(),
+    Entry::of::<describe_vpcs::DescribeVpcs>(),
+    Entry::of::<get_caller_identity::GetCallerIdentity>(),
     Entry::of::<get_console_output::GetConsoleOutput>(),
     Entry::of::<import_key_pair::ImportKeyPair>(),
     Entry::of::<modify_image_attribute::ModifyImageAttribute>(),

@@ -18,7 +18,7 @@ use crate::ports::FrozenExtent;
 use crate::spine::job::{Io, Job, JobKey, JobWrite, Next, Stop};
 
 /// How much one turn stores before it saves where it is.
-const TURN_BYTES: u64 = 256 << 20;
+const TURN_BYTES: u64 = if cfg!(test) { 8 << 20 } else { 256 << 20 };
 
 /// Rows of blocks that are read at once.
 const PUT_BLOCKS_PAGE: u32 = 10_000;
@@ -302,9 +302,10 @@ impl Source {
             read_base(base, span.start_bytes, &mut bytes).await?;
         }
         for piece in &span.pieces {
-            let data = match piece.is_zero {
-                true => None,
-                false => Some(io.host.frozen_read(&self.key, self.freeze_name(), *piece).await?),
+            let data = if piece.is_zero {
+                None
+            } else {
+                Some(io.host.frozen_read(&self.key, self.freeze_name(), *piece).await?)
             };
             span.lay(piece, data.as_deref(), &mut bytes).map_err(Stop::internal)?;
         }

@@ -13,7 +13,7 @@ use super::drive_instance::{DriveInstance, spec, take_down};
 use super::publish_image::{PublishImage, fail_image};
 use super::upload_snapshot::UploadSnapshot;
 use crate::failure::Failure;
-use crate::ports::{Host, MachineStatus, Shutdown};
+use crate::ports::{MachineStatus, Shutdown};
 use crate::spine::job::{Io, Job, JobKey, JobWrite, Next, Stop};
 
 const POLL: Duration = Duration::from_millis(100);
@@ -92,8 +92,10 @@ impl Job for CreateImage {
 
     async fn settle(&mut self, write: &mut JobWrite<'_>, done: Outcome) -> Result<Next, Stop> {
         match (self.step, done) {
-            (Step::ShutDown, Outcome::Machine(MachineStatus::Exited { .. } | MachineStatus::Absent))
-            | (Step::ShutDown, Outcome::NotOurs) => {
+            (
+                Step::ShutDown,
+                Outcome::Machine(MachineStatus::Exited { .. } | MachineStatus::Absent) | Outcome::NotOurs,
+            ) => {
                 self.step = Step::Freeze;
                 Ok(Next::Again)
             }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::delete_volume::DeleteVolume;
 use crate::failure::Failure;
-use crate::ports::{ExitCause, Host, MachineStatus, Shutdown};
+use crate::ports::{ExitCause, MachineStatus, Shutdown};
 use crate::spine::job::{Io, Job, JobKey, JobWrite, Next, Stop};
 
 /// How often a machine on its way is looked at.
