@@ -1,6 +1,6 @@
 //! Texts about images. Clients take ids out of them: `'[ami-…]'`.
 
-use model::{AccountId, Code, ImageId};
+use model::{Code, ImageId};
 
 use super::Failure;
 
@@ -62,13 +62,6 @@ impl Failure {
         Self::new(
             Code::InvalidAmiAttributeItemValue,
             format!("Invalid attribute item value \"{text}\" for userId or userGroup item type."),
-        )
-    }
-
-    pub(crate) fn owner_in_launch_permissions(owner: &AccountId) -> Self {
-        Self::new(
-            Code::InvalidAmiAttributeItemValue,
-            format!("The account {owner} owns the image and may launch it anyway."),
         )
     }
 
