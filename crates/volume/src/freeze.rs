@@ -79,6 +79,16 @@ impl Inner {
         Ok(appended.seq)
     }
 
+    /// Notes how far the log is durable, so that the next owner need not read the data up to there.
+    pub(crate) async fn note_durable(&self) -> Result<()> {
+        let mut metadata = self.metadata.lock().await;
+        if metadata.durable_seq == self.durable_seq.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let next = metadata.clone();
+        self.write_metadata(&mut metadata, next).await
+    }
+
     /// Replaces the metadata, on disk first.
     pub(crate) async fn write_metadata(&self, current: &mut Metadata, mut next: Metadata) -> Result<()> {
         next.durable_seq = self.durable_seq.load(Ordering::Acquire).max(next.durable_seq);

@@ -173,9 +173,12 @@ impl Volume {
         self.inner.tasks.wait().await;
         // A writer that saw the volume open holds this lock; after it nothing is appended any more.
         drop(self.inner.lock_log()?);
-        let flushed = self.flush_all().await;
+        let mut closed = self.flush_all().await;
+        if closed.is_ok() {
+            closed = self.inner.note_durable().await;
+        }
         self.inner.unlock();
-        flushed
+        closed
     }
 }
 
