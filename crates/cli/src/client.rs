@@ -1,10 +1,11 @@
 //! Signed requests over HTTP, with patience for a server that is restarting.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HOST};
+use http::header::HOST;
 use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::client::legacy;
@@ -19,7 +20,10 @@ use crate::error::{Error, ErrorKind, Result};
 
 const REQUEST_TIME_MAX: Duration = Duration::from_mins(1);
 const ANSWER_BYTES_MAX: usize = 16 << 20;
+/// A server that answered before may be restarting.
 const ATTEMPTS_MAX: u32 = 12;
+/// One that never did is probably not there.
+const FIRST_ATTEMPTS_MAX: u32 = 3;
 const RETRY_DELAY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_DELAY_MAX: Duration = Duration::from_secs(5);
 const EC2_VERSION: &str = "2016-11-15";
@@ -82,6 +86,15 @@ enum Miss {
     Lost(String),
 }
 
+impl Miss {
+    fn allows(&self, repeat: Repeat) -> bool {
+        match self {
+            Self::Unreachable(_) => true,
+            Self::Lost(_) => repeat == Repeat::Harmless,
+        }
+    }
+}
+
 /// A connection pool to one server, and who asks.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
@@ -89,6 +102,7 @@ pub(crate) struct Client {
     settings: Arc<Settings>,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn IdGen>,
+    has_answered: Arc<AtomicBool>,
 }
 
 impl Client {
@@ -100,7 +114,7 @@ impl Client {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(Duration::from_secs(5))
             .build(connector);
-        Self { http, settings: Arc::new(settings), clock, ids }
+        Self { http, settings: Arc::new(settings), clock, ids, has_answered: Arc::default() }
     }
 
     pub(crate) fn monotonic(&self) -> Duration {
@@ -149,23 +163,17 @@ impl Client {
     async fn send(&self, call: &Call) -> Result<Reply> {
         let mut attempt = 0;
         loop {
-            let missed = match self.send_once(call).await? {
-                Ok(reply) if !is_later(&reply) => return Ok(reply),
-                Ok(reply) if attempt + 1 == ATTEMPTS_MAX => return Ok(reply),
-                Ok(_) => None,
-                Err(miss) => Some(miss),
-            };
             attempt += 1;
-            if let Some(miss) = missed {
-                let may_repeat = match miss {
-                    Miss::Unreachable(_) => true,
-                    Miss::Lost(_) => call.repeat == Repeat::Harmless,
-                };
-                if !may_repeat || attempt == ATTEMPTS_MAX || (attempt == 3 && call.repeat == Repeat::Unsafe) {
+            let outcome = self.send_once(call).await?;
+            let has_answered = self.has_answered.fetch_or(outcome.is_ok(), Ordering::Relaxed);
+            let is_last = attempt == if has_answered { ATTEMPTS_MAX } else { FIRST_ATTEMPTS_MAX };
+            match outcome {
+                Ok(reply) if is_last || !is_later(&reply) => return Ok(reply),
+                Err(miss) if is_last || !miss.allows(call.repeat) => {
                     return Err(self.no_answer(call.service, &miss));
                 }
+                Ok(_) | Err(_) => tokio::time::sleep(self.pause(attempt)).await,
             }
-            tokio::time::sleep(self.pause(attempt)).await;
         }
     }
 
@@ -281,11 +289,15 @@ fn rest_error(doing: &str, reply: &Reply) -> Error {
         #[serde(alias = "__type")]
         code: String,
     }
-    let is_json =
-        reply.headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/"));
-    let body: Body = serde_json::from_slice(&reply.body).ok().filter(|_| is_json).unwrap_or_default();
+    let body: Body = serde_json::from_slice(&reply.body).unwrap_or_default();
+    let text = String::from_utf8_lossy(&reply.body);
     let named = reply.headers.get("x-amzn-errortype").and_then(|name| name.to_str().ok());
-    let code = named.unwrap_or(&body.code).split(':').next().unwrap_or_default();
-    let status = reply.status.to_string();
-    Error::of_service(doing, if code.is_empty() { &status } else { code }, &body.message)
+    let named =
+        named.map(str::to_owned).or_else(|| wire::xml::first_text(&text, "Code")).unwrap_or(body.code);
+    let code = match named.split(':').next() {
+        None | Some("") => reply.status.as_str(),
+        Some(code) => code,
+    };
+    let message = wire::xml::first_text(&text, "Message").unwrap_or(body.message);
+    Error::of_service(doing, code, &message)
 }

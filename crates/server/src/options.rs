@@ -34,7 +34,7 @@ pub struct ServeOptions {
     /// A TOML file with the long names of these options as keys
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// For test suites, on loopback only: every signature is accepted, POST /_katagami/reset clears all
+    /// For test suites: any signature is good, POST /_katagami/reset clears
     #[arg(long)]
     pub(crate) emulator: bool,
     /// What to log: a level, or levels by module [default: info]

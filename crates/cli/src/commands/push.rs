@@ -33,7 +33,7 @@ pub struct Push {
     tags: Vec<(String, String)>,
     #[arg(long, default_value = "x86_64", help = "The processor that it runs on")]
     architecture: String,
-    /// legacy-bios, uefi or uefi-preferred [default: what the instance type prefers]
+    /// legacy-bios, uefi or uefi-preferred [default: the instance's]
     #[arg(long)]
     boot_mode: Option<String>,
     #[arg(long, value_name = "DEVICE", default_value = "/dev/xvda", help = "The name of the root device")]

@@ -17,7 +17,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// Where a client command finds its server.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Connection {
-    /// The server's URL [default: AWS_ENDPOINT_URL, the profile's endpoint_url, or http://127.0.0.1:4566]
+    /// The server's URL [default: the aws cli's, else 127.0.0.1:4566]
     #[arg(long, value_name = "URL")]
     pub endpoint: Option<String>,
     /// The profile of the AWS config and credentials files

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::rig::{run, stdout};
 
 const LINES_MAX: usize = 40;
-const COLUMNS_MAX: usize = 120;
+const COLUMNS_MAX: usize = 100;
 
 #[test]
 #[expect(clippy::disallowed_methods, reason = "the switch for updating is for whoever runs the test")]

@@ -2,6 +2,7 @@
 
 mod account;
 mod help;
+mod instances;
 mod push;
 mod rig;
 mod serve;

@@ -5,6 +5,9 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
+use model::{Clock as _, SystemClock};
+use wire::sigv4::{Credentials, RequestParts, Signer};
+
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_katagami");
 
 /// The program with an environment of its own: nothing of the user's AWS configuration.
@@ -94,4 +97,76 @@ pub(crate) fn stdout(output: &Output) -> &str {
 
 pub(crate) fn stderr(output: &Output) -> &str {
     std::str::from_utf8(&output.stderr).unwrap()
+}
+
+/// Query actions, signed with a profile's key.
+#[derive(Debug)]
+pub(crate) struct Api<'a> {
+    server: &'a Server,
+    access_key_id: String,
+    secret_access_key: String,
+    region: &'a str,
+}
+
+impl<'a> Api<'a> {
+    pub(crate) fn new(server: &'a Server, profile: &str) -> Self {
+        let credentials = std::fs::read_to_string(server.data.join("credentials")).unwrap();
+        let (_, section) = credentials.split_once(&format!("[{profile}]\n")).expect("the profile");
+        let value = |key: &str| {
+            let line = section.lines().find_map(|line| line.strip_prefix(key)?.trim().strip_prefix("= "));
+            line.expect("the key").to_owned()
+        };
+        Self {
+            server,
+            access_key_id: value("aws_access_key_id"),
+            secret_access_key: value("aws_secret_access_key"),
+            region: "us-east-1",
+        }
+    }
+
+    /// The status and the document. `parameters` are as in a form, already encoded.
+    pub(crate) fn call(&self, action: &str, parameters: &str) -> (u16, String) {
+        let body = format!("Action={action}&Version=2016-11-15&{parameters}");
+        let credentials = Credentials {
+            access_key_id: &self.access_key_id,
+            secret_access_key: &self.secret_access_key,
+            session_token: None,
+        };
+        let signer = Signer { credentials, region: self.region, service: "ec2" };
+        let host = [("host", self.server.address())];
+        let parts = RequestParts { method: "POST", path: "/", query: "", headers: &host };
+        let added = signer.headers(&parts, Some(body.as_bytes()), SystemClock::new().now()).unwrap();
+        let headers: String = added.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let mut stream = TcpStream::connect(self.server.address()).unwrap();
+        let (host, len) = (self.server.address(), body.len());
+        write!(stream, "POST / HTTP/1.0\r\nhost: {host}\r\ncontent-length: {len}\r\n{headers}\r\n{body}")
+            .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, answer.split_once("\r\n\r\n").unwrap().1.to_owned())
+    }
+
+    /// The document of a call that must succeed.
+    pub(crate) fn ok(&self, action: &str, parameters: &str) -> String {
+        let (status, document) = self.call(action, parameters);
+        assert_eq!(status, 200, "{action} {parameters}: {document}");
+        document
+    }
+
+    /// Repeats a call until its document contains `wanted`.
+    pub(crate) fn wait(&self, action: &str, parameters: &str, wanted: &str) -> String {
+        for _ in 0..600 {
+            let document = self.ok(action, parameters);
+            if document.contains(wanted) {
+                return document;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+        panic!("{action} {parameters} never says {wanted}: {}", self.ok(action, parameters));
+    }
+}
+
+pub(crate) fn text(document: &str, element: &str) -> String {
+    wire::xml::first_text(document, element).unwrap_or_else(|| panic!("no {element} in {document}"))
 }

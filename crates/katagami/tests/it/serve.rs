@@ -70,7 +70,7 @@ fn an_emulator_says_what_it_is_and_stays_on_loopback() {
     let strict = tempfile::tempdir().unwrap();
     let strict = Server::start(strict.path(), &[]);
     assert_eq!(strict.request("POST", "/_katagami/reset").0, 403);
-    assert_eq!(strict.request("GET", "/?Action=DescribeRegions&Version=2016-11-15").0, 401);
+    assert_eq!(strict.request("GET", "/?Action=DescribeRegions&Version=2016-11-15").0, 403);
 }
 
 #[test]

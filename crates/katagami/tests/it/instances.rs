@@ -1,0 +1,118 @@
+//! A tiny guest through the whole product: pushed, launched, left alone by a killed server, found again, ended.
+
+use std::path::Path;
+
+use hypervisor::tiny_guest::{BANNER, Command, disk_image};
+
+use crate::rig::{Api, Server, stdout, text};
+
+fn entries(dir: &Path) -> Vec<String> {
+    let names =
+        std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.collect()
+}
+
+fn push(server: &Server, home: &Path, name: &str, command: Command) -> String {
+    let file = home.join(format!("{name}.raw"));
+    std::fs::write(&file, disk_image("hello from the test", command)).unwrap();
+    let pushed = server.client("default", &["push", file.to_str().unwrap(), "--name", name]);
+    assert!(pushed.status.success(), "{pushed:?}");
+    stdout(&pushed).trim().to_owned()
+}
+
+fn launch(api: &Api<'_>, image_id: &str) -> String {
+    let parameters = format!("ImageId={image_id}&InstanceType=t3.micro&MinCount=1&MaxCount=1");
+    text(&api.ok("RunInstances", &parameters), "instanceId")
+}
+
+#[test]
+fn an_instance_outlives_the_server_and_leaves_nothing_behind() {
+    let home = tempfile::tempdir().unwrap();
+    let data = home.path().join("data");
+    let server = Server::start(&data, &[]);
+    let image_id = push(&server, home.path(), "tiny", Command::Wait);
+    let api = Api::new(&server, "default");
+    let instance_id = launch(&api, &image_id);
+    let by_id = format!("InstanceId.1={instance_id}");
+    api.wait("DescribeInstances", &by_id, "<name>running</name>");
+    let console = format!("InstanceId={instance_id}");
+    wait_for_console(&api, &console, BANNER);
+    server.kill();
+    assert_eq!(entries(&data.join("machines")), [instance_id.as_str()]);
+
+    let server = Server::start(&data, &[]);
+    let api = Api::new(&server, "default");
+    assert!(api.ok("DescribeInstances", &by_id).contains("<name>running</name>"));
+    wait_for_console(&api, &console, "hello from the test");
+    let volume_id = text(&api.ok("DescribeInstances", &by_id), "volumeId");
+    let snapshot_id = text(&api.ok("CreateSnapshot", &format!("VolumeId={volume_id}")), "snapshotId");
+    api.wait("DescribeSnapshots", &format!("SnapshotId.1={snapshot_id}"), "<status>completed</status>");
+    api.ok("StopInstances", &by_id);
+    api.wait("DescribeInstances", &by_id, "<name>stopped</name>");
+    api.ok("StartInstances", &by_id);
+    api.wait("DescribeInstances", &by_id, "<name>running</name>");
+    wait_for_console(&api, &console, "boot: 2");
+    api.ok("TerminateInstances", &by_id);
+    api.wait("DescribeInstances", &by_id, "<name>terminated</name>");
+    wait_until_empty(&data.join("machines"));
+    wait_until_empty(&data.join("volumes"));
+}
+
+#[test]
+fn a_guest_that_switches_itself_off_is_stopped() {
+    let home = tempfile::tempdir().unwrap();
+    let data = home.path().join("data");
+    let server = Server::start(&data, &[]);
+    let image_id = push(&server, home.path(), "off", Command::PowerOff);
+    let api = Api::new(&server, "default");
+    let by_id = format!("InstanceId.1={}", launch(&api, &image_id));
+    let stopped = api.wait("DescribeInstances", &by_id, "<name>stopped</name>");
+    assert!(stopped.contains("Client.InstanceInitiatedShutdown"), "{stopped}");
+    api.ok("TerminateInstances", &by_id);
+    api.wait("DescribeInstances", &by_id, "<name>terminated</name>");
+    wait_until_empty(&data.join("volumes"));
+}
+
+#[test]
+fn an_emulator_is_reset_in_no_time_whatever_runs() {
+    let home = tempfile::tempdir().unwrap();
+    let data = home.path().join("data");
+    let server = Server::start(&data, &["--emulator"]);
+    let image_id = push(&server, home.path(), "ignoring", Command::Ignore);
+    let api = Api::new(&server, "default");
+    let by_id = format!("InstanceId.1={}", launch(&api, &image_id));
+    api.wait("DescribeInstances", &by_id, "<name>running</name>");
+    assert_eq!(server.request("POST", "/_katagami/reset").0, 200);
+    assert!(!api.ok("DescribeInstances", "").contains("instanceId"));
+    assert!(!api.ok("DescribeImages", "").contains("imageId"));
+    assert!(api.ok("DescribeVpcs", "").contains("<isDefault>true</isDefault>"));
+    wait_until_empty(&data.join("machines"));
+    wait_until_empty(&data.join("volumes"));
+    push(&server, home.path(), "ignoring", Command::Ignore);
+}
+
+/// The console is in the answer as base64, so the pieces to look for must be decoded.
+fn wait_for_console(api: &Api<'_>, console: &str, wanted: &str) {
+    use base64::Engine as _;
+    for _ in 0..600 {
+        let document = api.ok("GetConsoleOutput", console);
+        let output = wire::xml::first_text(&document, "output").unwrap_or_default();
+        let bytes =
+            base64::engine::general_purpose::STANDARD.decode(output.replace(['\n', '\r'], "")).unwrap();
+        if String::from_utf8_lossy(&bytes).contains(wanted) {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    panic!("the console never says {wanted:?}: {}", api.ok("GetConsoleOutput", console));
+}
+
+fn wait_until_empty(dir: &Path) {
+    for _ in 0..100 {
+        if entries(dir).is_empty() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    panic!("{} still holds {:?}", dir.display(), entries(dir));
+}
