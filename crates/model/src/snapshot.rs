@@ -6,6 +6,7 @@ use crate::clock::Timestamp;
 use crate::ids::{AccountId, SnapshotId, VolumeId};
 use crate::place::Region;
 use crate::string_enum;
+use crate::volume::VolumeCheckpoint;
 
 string_enum! {
     pub enum SnapshotState {
@@ -28,8 +29,9 @@ impl SnapshotState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SnapshotOrigin {
-    /// A point in time of a volume of this service.
-    Volume,
+    /// A point in time of a volume of this service. `checkpoint` is the volume's when the snapshot was asked
+    /// for: a later one may hold what was written after this moment.
+    Volume { checkpoint: Option<VolumeCheckpoint> },
     /// Blocks put by a client through the EBS direct API.
     Upload {
         parent_snapshot_id: Option<SnapshotId>,

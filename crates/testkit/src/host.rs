@@ -52,6 +52,7 @@ struct State {
     unbootable: Option<String>,
     /// Machines ignore the power button.
     deaf: bool,
+    frozen_bytes_read: u64,
 }
 
 /// The host of a test's world.
@@ -143,6 +144,11 @@ impl FakeHost {
         let state = self.state();
         let freezes = state.volumes.get(key).map(|volume| volume.freezes.as_slice()).unwrap_or_default();
         freezes.iter().filter(|f| f.content.is_some()).map(|f| f.name.clone()).collect()
+    }
+
+    /// Bytes of frozen layers that were read so far.
+    pub fn frozen_bytes_read(&self) -> u64 {
+        self.state().frozen_bytes_read
     }
 
     pub fn volume_keys(&self) -> Vec<String> {
@@ -249,6 +255,9 @@ impl Host for FakeHost {
         self.act("frozen_extents", move |state| {
             let (volume, to) = freeze_of(state, key, freeze)?;
             let before = since.and_then(|since| volume.freezes.iter().position(|f| f.name == since));
+            if before.is_some_and(|at| at > to) {
+                return Err(error(HostErrorKind::Failed, "the layer to compare with is the later one"));
+            }
             Ok(extents(volume, content_at(volume, to)?, before.map_or(0, |at| at + 1), to))
         })
     }
@@ -269,6 +278,7 @@ impl Host for FakeHost {
                 sector.resize(SECTOR_BYTES, 0);
                 bytes.append(&mut sector);
             }
+            state.frozen_bytes_read += extent.len_bytes;
             Ok(bytes.into())
         })
     }

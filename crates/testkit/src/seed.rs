@@ -1,7 +1,11 @@
 //! Resources that a test starts from, made the short way: rows and stored bytes without a client's calls.
 
 use blockstore::DomainSecret;
-use model::{AccountId, IdGen, Region, Snapshot, SnapshotId, SnapshotOrigin, SnapshotState, Timestamp};
+use control::ports::{Host, VolumeBase, VolumeSpec};
+use model::{
+    AccountId, IdGen, Region, Snapshot, SnapshotId, SnapshotOrigin, SnapshotState, Timestamp, Volume,
+    VolumeId, VolumeState, VolumeType,
+};
 
 use crate::world::{Account, REGION, World};
 
@@ -35,7 +39,7 @@ impl World {
             description: String::new(),
             volume_size_gib: size_gib,
             full_snapshot_size_bytes: Some(padded.len() as u64),
-            origin: SnapshotOrigin::Volume,
+            origin: SnapshotOrigin::Volume { checkpoint: None },
             domain: name,
             root: Some(root.to_string()),
         };
@@ -73,6 +77,41 @@ impl World {
         id
     }
 
+    /// An available volume of the first account, empty or of a snapshot, whoever owns that.
+    pub async fn seed_volume(&self, size_gib: u32, of: Option<&SnapshotId>) -> VolumeId {
+        let mut tx = self.metastore.write().await.expect("the database in memory works");
+        let snapshot = match of {
+            Some(id) => tx.snapshot_get(id).await.expect("the database in memory works"),
+            None => None,
+        };
+        let base_root = snapshot.as_ref().and_then(|snapshot| snapshot.root.clone());
+        let base_domain = snapshot.as_ref().map(|snapshot| snapshot.domain.clone());
+        let volume = Volume {
+            volume_id: VolumeId::generate(self.ids()),
+            owner_id: self.owner.id.clone(),
+            availability_zone: format!("{REGION}a").parse().expect("the default region has a zone a"),
+            size_gib,
+            snapshot_id: of.cloned(),
+            volume_type: VolumeType::Gp3,
+            iops: Some(3000),
+            throughput_mibps: Some(125),
+            state: VolumeState::Available,
+            create_time: self.now(),
+            attachment: None,
+            base_root: base_root.clone(),
+            base_domain: base_domain.clone(),
+            checkpoint: None,
+        };
+        tx.volume_insert(&volume).await.expect("a fresh id is free");
+        tx.commit().await.expect("the database in memory works");
+        let base =
+            base_root.zip(base_domain).map(|(root, domain)| VolumeBase { root, domain, secret: [0; 32] });
+        let key = volume.volume_id.to_string();
+        let spec = VolumeSpec { key, size_bytes: u64::from(size_gib) << 30, base };
+        self.host.volume_create(spec).await.expect("the host in memory makes volumes");
+        volume.volume_id
+    }
+
     async fn seed_domain(&self, account: &AccountId, region: Region, name: &str) -> DomainSecret {
         let mut tx = self.metastore.write().await.expect("the database in memory works");
         if let Some(row) = tx.domain_get(name).await.expect("the database in memory works") {
@@ -88,6 +127,10 @@ impl World {
 
     /// The first bytes of a completed snapshot, read back from the store.
     pub async fn snapshot_content(&self, id: &SnapshotId, len: usize) -> Vec<u8> {
+        self.snapshot_part(id, 0, len).await
+    }
+
+    pub async fn snapshot_part(&self, id: &SnapshotId, offset_bytes: u64, len: usize) -> Vec<u8> {
         let mut tx = self.metastore.read().await.expect("the database in memory works");
         let snapshot =
             tx.snapshot_get(id).await.expect("the database in memory works").expect("the snapshot exists");
@@ -97,8 +140,18 @@ impl World {
         let reader =
             self.store.domain(&snapshot.domain, &secret).reader(&root).await.expect("the root is whole");
         let mut bytes = vec![0; len];
-        reader.read_at(0, &mut bytes).await.expect("the content is whole");
+        reader.read_at(offset_bytes, &mut bytes).await.expect("the content is whole");
         bytes
+    }
+
+    /// Whether the store has an object under the snapshot's name, in the first account's own domain.
+    pub async fn is_published(&self, id: &SnapshotId) -> bool {
+        let name = format!("{}.{REGION}", self.owner.id);
+        let mut tx = self.metastore.read().await.expect("the database in memory works");
+        let Some(row) = tx.domain_get(&name).await.expect("the database in memory works") else {
+            return false;
+        };
+        self.store.domain(&name, &DomainSecret::new(row.secret)).load(id.as_str()).await.is_ok()
     }
 
     pub fn now(&self) -> Timestamp {

@@ -58,7 +58,7 @@ async fn start(
 ) -> Result<(SnapshotId, RestReply), BlockFailure> {
     let mut tx = cx.write().await?;
     if let Some(token) = token
-        && let Some(stored) = token.replay(&mut tx, cx.caller()).await.map_err(reused)?
+        && let Some(stored) = token.replay(&mut tx, cx.caller()).await?
     {
         return replayed(stored);
     }
@@ -75,13 +75,6 @@ async fn start(
     }
     cx.commit(tx).await?;
     Ok((snapshot.snapshot_id, reply))
-}
-
-fn reused(failure: Failure) -> BlockFailure {
-    match failure.code {
-        model::Code::IdempotentParameterMismatch => BlockFailure::token_reused(),
-        _ => failure.into(),
-    }
 }
 
 /// The reply that the first call with this token got.
@@ -183,7 +176,7 @@ async fn staging_volume(cx: &BlockCx<'_>, id: &SnapshotId) -> Result<Option<Volu
             let (_, secret) = cx.domain(&mut tx, &snapshot.domain).await?;
             Some(VolumeBase { root: root.clone(), domain: snapshot.domain.clone(), secret: *secret.expose() })
         }
-        SnapshotOrigin::Upload { .. } | SnapshotOrigin::Volume | SnapshotOrigin::Copy { .. } => None,
+        SnapshotOrigin::Upload { .. } | SnapshotOrigin::Volume { .. } | SnapshotOrigin::Copy { .. } => None,
     };
     let size_bytes = u64::from(snapshot.volume_size_gib) << 30;
     Ok(Some(VolumeSpec { key: id.to_string(), size_bytes, base }))

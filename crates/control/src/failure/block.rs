@@ -47,11 +47,6 @@ impl BlockFailure {
         Self::Fault(RestFault::new(ErrorType::Conflict, None, message))
     }
 
-    pub(crate) fn token_reused() -> Self {
-        let message = "The client token was used before with other parameters";
-        Self::Fault(RestFault::new(ErrorType::Conflict, None, message))
-    }
-
     pub(crate) fn smaller_than_parent(parent_gib: u32) -> Self {
         Self::validation(
             Reason::InvalidVolumeSize,

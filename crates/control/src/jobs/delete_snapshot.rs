@@ -24,7 +24,7 @@ pub(crate) struct DeleteSnapshot {
 impl DeleteSnapshot {
     pub(crate) fn of(snapshot: &Snapshot) -> Self {
         let frozen_volume_id = match snapshot.origin {
-            SnapshotOrigin::Volume => Some(snapshot.volume_id.clone()),
+            SnapshotOrigin::Volume { .. } => Some(snapshot.volume_id.clone()),
             SnapshotOrigin::Upload { .. } | SnapshotOrigin::Copy { .. } => None,
         };
         Self { snapshot_id: snapshot.snapshot_id.clone(), domain: snapshot.domain.clone(), frozen_volume_id }

@@ -106,7 +106,7 @@ pub(super) async fn pending_snapshot(
         description,
         volume_size_gib: volume.size_gib,
         full_snapshot_size_bytes: None,
-        origin: SnapshotOrigin::Volume,
+        origin: SnapshotOrigin::Volume { checkpoint: volume.checkpoint.clone() },
         domain: write.own_domain().await?,
         root: None,
     })

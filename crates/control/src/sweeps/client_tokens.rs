@@ -18,3 +18,29 @@ async fn sweep(io: &Io) -> Result<bool, Failure> {
     tx.commit().await?;
     Ok(false)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http::Method;
+    use testkit::World;
+
+    async fn start(world: &World) -> String {
+        let body = br#"{"VolumeSize":1,"ClientToken":"t"}"#.to_vec();
+        let reply = world.ebs(&world.owner, Method::POST, "/snapshots", &[], body).await.ok();
+        reply.json()["SnapshotId"].as_str().unwrap().to_owned()
+    }
+
+    #[tokio::test]
+    async fn a_token_is_forgotten_after_a_day() {
+        let world = World::new().await;
+        let first = start(&world).await;
+        world.clock.advance(Duration::from_hours(24));
+        world.runner.sweep_once().await.unwrap();
+        assert_eq!(start(&world).await, first);
+        world.clock.advance(Duration::from_millis(1));
+        world.runner.sweep_once().await.unwrap();
+        assert_ne!(start(&world).await, first);
+    }
+}

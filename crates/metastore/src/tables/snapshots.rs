@@ -21,7 +21,7 @@ impl Noun for Snapshot {
 
     fn columns(&self) -> Vec<Value> {
         let origin = match self.origin {
-            SnapshotOrigin::Volume => "volume",
+            SnapshotOrigin::Volume { .. } => "volume",
             SnapshotOrigin::Upload { .. } => UPLOAD,
             SnapshotOrigin::Copy { .. } => "copy",
         };

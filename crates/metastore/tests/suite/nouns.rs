@@ -77,7 +77,7 @@ pub(crate) fn snapshot(ids: &dyn IdGen, owner: AccountId, region: Region) -> Sna
         description: String::new(),
         volume_size_gib: 8,
         full_snapshot_size_bytes: None,
-        origin: SnapshotOrigin::Volume,
+        origin: SnapshotOrigin::Volume { checkpoint: None },
         domain: "domain-1".to_owned(),
         root: None,
     }

@@ -18,7 +18,9 @@ use crate::ports::FrozenExtent;
 use crate::spine::job::{Io, Job, JobKey, JobWrite, Next, Stop};
 
 /// How much one turn stores before it saves where it is.
-const TURN_BYTES: u64 = if cfg!(test) { 8 << 20 } else { 256 << 20 };
+const TURN_BYTES: u64 = 256 << 20;
+/// Changes that one turn reads: scattered small ones cost more than their bytes.
+const TURN_PIECES: usize = 16 << 10;
 
 /// Rows of blocks that are read at once.
 const PUT_BLOCKS_PAGE: u32 = 10_000;
@@ -176,7 +178,7 @@ impl Source {
         let Some(snapshot) = tx.snapshot_get(id).await? else { return Ok(None) };
         let key = match &snapshot.origin {
             SnapshotOrigin::Upload { .. } => snapshot.snapshot_id.to_string(),
-            SnapshotOrigin::Volume | SnapshotOrigin::Copy { .. } => snapshot.volume_id.to_string(),
+            SnapshotOrigin::Volume { .. } | SnapshotOrigin::Copy { .. } => snapshot.volume_id.to_string(),
         };
         let domain = io.domain(&mut tx, &snapshot.domain).await?;
         let size_bytes = u64::from(snapshot.volume_size_gib) << 30;
@@ -193,20 +195,21 @@ impl Source {
         Ok(Outcome::Frozen(Progress { base, since, root: None, done_bytes: 0 }))
     }
 
-    /// What the new root builds on: the volume's newest snapshot, else what the volume was made from.
+    /// What the new root builds on: the volume's snapshot before, else what the volume was made from.
     async fn base(&self, io: &Io) -> Result<(Option<String>, Option<SnapshotId>), Stop> {
         let mut tx = io.read().await?;
         let (root, domain) = match &self.snapshot.origin {
             SnapshotOrigin::Upload { parent_root, .. } => return Ok((parent_root.clone(), None)),
-            SnapshotOrigin::Volume | SnapshotOrigin::Copy { .. } => {
+            SnapshotOrigin::Volume { checkpoint: Some(before) } => {
+                return Ok((Some(before.root.clone()), Some(before.snapshot_id.clone())));
+            }
+            SnapshotOrigin::Volume { checkpoint: None } => {
                 let Some(volume) = tx.volume_get(&self.snapshot.volume_id).await? else {
                     return Err(Stop::give_up("Client.InvalidVolume.NotFound", "The volume is gone."));
                 };
-                if let Some(checkpoint) = volume.checkpoint {
-                    return Ok((Some(checkpoint.root), Some(checkpoint.snapshot_id)));
-                }
                 (volume.base_root, volume.base_domain)
             }
+            SnapshotOrigin::Copy { .. } => return Err(Stop::internal("an upload job of a copy")),
         };
         let (Some(root), Some(domain)) = (root, domain) else { return Ok((None, None)) };
         if domain == self.snapshot.domain {
@@ -230,13 +233,14 @@ impl Source {
         let mut writer = self.domain.writer(start.as_ref(), self.size_bytes).await?;
         let spans = spans::of(&extents);
         let total: u64 = spans.iter().map(Span::len_bytes).sum();
-        let mut turn_bytes = 0;
+        let (mut turn_bytes, mut turn_pieces) = (0, 0);
         let mut done_bytes = progress.done_bytes;
         for span in spans.iter().filter(|span| span.start_bytes >= progress.done_bytes) {
             self.store_span(io, &mut writer, reader.as_ref(), span).await?;
             done_bytes = span.end_bytes;
             turn_bytes += if span.is_zero() { 0 } else { span.len_bytes() };
-            if turn_bytes >= TURN_BYTES {
+            turn_pieces += span.pieces.len();
+            if turn_bytes >= TURN_BYTES || turn_pieces >= TURN_PIECES {
                 break;
             }
         }
@@ -262,7 +266,7 @@ impl Source {
         match &self.snapshot.origin {
             // A block whose put was cut short may have left bytes, but was never acknowledged.
             SnapshotOrigin::Upload { .. } => Ok(spans::within(&extents, &self.put_runs(io).await?)),
-            SnapshotOrigin::Volume | SnapshotOrigin::Copy { .. } => Ok(extents),
+            SnapshotOrigin::Volume { .. } | SnapshotOrigin::Copy { .. } => Ok(extents),
         }
     }
 
@@ -324,7 +328,7 @@ impl Source {
     async fn release(&self, io: &Io) -> Result<Outcome, Stop> {
         match &self.snapshot.origin {
             SnapshotOrigin::Upload { .. } => io.host.volume_delete(&self.key).await?,
-            SnapshotOrigin::Volume | SnapshotOrigin::Copy { .. } => {
+            SnapshotOrigin::Volume { .. } | SnapshotOrigin::Copy { .. } => {
                 match io.host.freeze_release(&self.key, self.freeze_name()).await {
                     // A volume that was deleted meanwhile holds nothing any more.
                     Err(error) if error.kind == crate::ports::HostErrorKind::NotFound => {}

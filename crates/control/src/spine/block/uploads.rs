@@ -50,7 +50,7 @@ impl Uploads {
     pub(crate) async fn writing(&self, account: &AccountId, id: &SnapshotId, block_index: u32) -> Writing {
         let upload = self.upload(account, id);
         let lane = usize::try_from(block_index).unwrap_or_default() % LANES;
-        let lane = upload.lanes.iter().nth(lane).map(Arc::clone).unwrap_or_default();
+        let lane = upload.lanes.get(lane).map(Arc::clone).unwrap_or_default();
         let lane = lane.lock_owned().await;
         let gate = Arc::clone(&upload.gate).read_owned().await;
         Writing { _lane: lane, _gate: gate, _upload: upload }

@@ -32,7 +32,7 @@ impl Cx<'_> {
         while let Some(snapshot) = next.take().filter(|_| lineage.len() < LINEAGE_MAX) {
             lineage.insert(snapshot.snapshot_id.to_string());
             let parent = match &snapshot.origin {
-                SnapshotOrigin::Volume => {
+                SnapshotOrigin::Volume { .. } => {
                     lineage.insert(snapshot.volume_id.to_string());
                     let volume = self.tx.volume_get(&snapshot.volume_id).await?;
                     volume.and_then(|volume| volume.snapshot_id)

@@ -22,7 +22,7 @@ impl Cx<'_> {
         let snapshot = self.upload(id).await?;
         match &snapshot.origin {
             SnapshotOrigin::Upload { sealed: false, .. } => Ok(snapshot),
-            SnapshotOrigin::Upload { .. } | SnapshotOrigin::Volume | SnapshotOrigin::Copy { .. } => {
+            SnapshotOrigin::Upload { .. } | SnapshotOrigin::Volume { .. } | SnapshotOrigin::Copy { .. } => {
                 Err(BlockFailure::upload_sealed(id))
             }
         }
