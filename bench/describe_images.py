@@ -24,7 +24,7 @@ def register(server, count):
     ebs.complete_snapshot(SnapshotId=snapshot, ChangedBlocksCount=0)
     ec2.get_waiter("snapshot_completed").wait(SnapshotIds=[snapshot], WaiterConfig={"Delay": 1})
     mapping = [{"DeviceName": "/dev/xvda", "Ebs": {"SnapshotId": snapshot}}]
-    call = {"RootDeviceName": "/dev/xvda", "BlockDeviceMappings": mapping, "Architecture": "x86_64"}
+    call = {"RootDeviceName": "/dev/xvda", "BlockDeviceMappings": mapping, "Architecture": "x86_64", "VirtualizationType": "hvm"}
     return [ec2.register_image(Name=f"image-{number:05}", **call)["ImageId"] for number in range(count)]
 
 
