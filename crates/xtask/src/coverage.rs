@@ -64,8 +64,9 @@ fn render(repo: &Repo, actions: &[Value]) -> String {
 
 /// The documentation at the head of the operation's file: what it does, and how it differs from EC2's.
 fn said(repo: &Repo, action: &str) -> String {
-    let path = format!("crates/control/src/operations/{}.rs", snake_case(action));
-    let lines = repo.text(&path).unwrap_or_default().lines();
+    let stem = format!("crates/control/src/operations/{}", snake_case(action));
+    let text = repo.text(&format!("{stem}.rs")).or_else(|| repo.text(&format!("{stem}/mod.rs")));
+    let lines = text.unwrap_or_default().lines();
     let said: Vec<&str> = lines.map_while(|line| line.strip_prefix("//!")).map(str::trim).collect();
     let said = said.join("\n");
     said.trim_start_matches(&format!("`{action}`: ")).to_owned()
