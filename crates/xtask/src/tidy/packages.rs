@@ -137,7 +137,7 @@ fn banned_packages(repo: &Repo) -> Vec<Breach> {
 }
 
 /// Raised by hand, with the reason in docs/decisions/0002-dependencies.md.
-const PACKAGES_MAX: usize = 260;
+const PACKAGES_MAX: usize = 300;
 
 fn package_count(repo: &Repo) -> Vec<Breach> {
     let count = repo.text("Cargo.lock").unwrap_or_default().matches("[[package]]").count();
