@@ -1,8 +1,10 @@
 //! A tiny guest through the whole product: pushed, launched, left alone by a killed server, found again, ended.
 
 use std::path::Path;
+use std::time::Duration;
 
 use hypervisor::tiny_guest::{BANNER, Command, disk_image};
+use model::{Clock as _, SystemClock};
 
 use crate::rig::{Api, Server, stdout, text};
 
@@ -82,13 +84,61 @@ fn an_emulator_is_reset_in_no_time_whatever_runs() {
     let api = Api::new(&server, "default");
     let by_id = format!("InstanceId.1={}", launch(&api, &image_id));
     api.wait("DescribeInstances", &by_id, "<name>running</name>");
+    let clock = SystemClock::new();
+    let before = clock.monotonic();
     assert_eq!(server.request("POST", "/_katagami/reset").0, 200);
+    let took = clock.monotonic().saturating_sub(before);
+    assert!(took < Duration::from_secs(1), "the aim is 100 ms on a machine that does nothing else: {took:?}");
     assert!(!api.ok("DescribeInstances", "").contains("instanceId"));
     assert!(!api.ok("DescribeImages", "").contains("imageId"));
     assert!(api.ok("DescribeVpcs", "").contains("<isDefault>true</isDefault>"));
     wait_until_empty(&data.join("machines"));
     wait_until_empty(&data.join("volumes"));
     push(&server, home.path(), "ignoring", Command::Ignore);
+}
+
+#[test]
+fn without_qemu_everything_but_instances_works_and_the_refusal_names_the_package() {
+    let home = tempfile::tempdir().unwrap();
+    let data = home.path().join("data");
+    let server = Server::start_with(&data, &[], |command| {
+        command.env("PATH", "/nowhere");
+    });
+    let image_id = push(&server, home.path(), "tiny", Command::Wait);
+    let api = Api::new(&server, "default");
+    let by_id = format!("InstanceId.1={}", launch(&api, &image_id));
+    let failed = api.wait("DescribeInstances", &by_id, "<name>terminated</name>");
+    assert!(failed.contains("qemu-system-x86"), "{failed}");
+    wait_until_empty(&data.join("machines"));
+    wait_until_empty(&data.join("volumes"));
+}
+
+#[test]
+fn an_image_of_an_instance_shuts_the_guest_down_and_starts_it_again() {
+    let home = tempfile::tempdir().unwrap();
+    let data = home.path().join("data");
+    let server = Server::start(&data, &[]);
+    let image_id = push(&server, home.path(), "first", Command::Wait);
+    let api = Api::new(&server, "default");
+    let instance_id = launch(&api, &image_id);
+    let (by_id, console) = (format!("InstanceId.1={instance_id}"), format!("InstanceId={instance_id}"));
+    wait_for_console(&api, &console, "boot: 1");
+    let made = text(&api.ok("CreateImage", &format!("InstanceId={instance_id}&Name=second")), "imageId");
+    api.wait("DescribeImages", &format!("ImageId.1={made}"), "<imageState>available</imageState>");
+    wait_for_console(&api, &console, "boot: 2");
+    assert!(api.ok("DescribeInstances", &by_id).contains("<name>running</name>"));
+    let live = format!("InstanceId={instance_id}&Name=third&NoReboot=true");
+    let made_live = text(&api.ok("CreateImage", &live), "imageId");
+    api.wait("DescribeImages", &format!("ImageId.1={made_live}"), "<imageState>available</imageState>");
+    // The copies go on counting where the disk was when they were made.
+    for (image_id, boots) in [(made, "boot: 2"), (made_live, "boot: 3")] {
+        let copy = launch(&api, &image_id);
+        wait_for_console(&api, &format!("InstanceId={copy}"), boots);
+        api.ok("TerminateInstances", &format!("InstanceId.1={copy}"));
+    }
+    api.ok("TerminateInstances", &by_id);
+    wait_until_empty(&data.join("machines"));
+    wait_until_empty(&data.join("volumes"));
 }
 
 /// The console is in the answer as base64, so the pieces to look for must be decoded.

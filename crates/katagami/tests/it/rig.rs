@@ -32,10 +32,17 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(data: &Path, extra: &[&str]) -> Self {
+        Self::start_with(data, extra, |_| {})
+    }
+
+    /// As `start`, with a change to the command.
+    pub(crate) fn start_with(data: &Path, extra: &[&str], change: impl FnOnce(&mut Command)) -> Self {
         let data_text = data.to_str().unwrap();
         let mut arguments = vec!["serve", "--data", data_text, "--listen", "127.0.0.1:0", "--log", "warn"];
         arguments.extend(extra);
-        let mut child = katagami(data, &arguments).stdout(Stdio::piped()).spawn().unwrap();
+        let mut command = katagami(data, &arguments);
+        change(&mut command);
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut first = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
         let endpoint = first.trim().strip_prefix("katagami serves ").expect("the greeting").to_owned();

@@ -20,6 +20,8 @@ use crate::data_dir::DataDir;
 /// Until a machine process answers. Its QEMU may take longer.
 const START_TIME_MAX: Duration = Duration::from_secs(30);
 const CLEAR_TIME_MAX: Duration = Duration::from_secs(10);
+const CLEAR_ATTEMPTS: u32 = 200;
+const CLEAR_PAUSE: Duration = Duration::from_millis(10);
 const REBOOT_DEADLINE: Duration = Duration::from_mins(2);
 const CONSOLE_FILE: &str = "console.log";
 const LOCK_FILE: &str = "lock";
@@ -90,8 +92,10 @@ impl Machines {
         let dir = self.dir(id);
         match found(&dir).await? {
             Found::Alive => return self.check_generation(&dir, spec).await,
-            // It ran and ended since; `status` tells.
-            Found::Ended(record) if is_end_of(&record, spec) => return started(&record),
+            // It ran and ended since, unless we ended it only to start it again; `status` tells.
+            Found::Ended(record) if is_end_of(&record, spec) && !was_stopped(&record) => {
+                return started(&record);
+            }
             Found::Ended(_) | Found::Gone => {}
         }
         let directories = Directories {
@@ -233,30 +237,31 @@ impl Machines {
     /// The machine that has this volume. None means that the server may take it, if its lock is free.
     pub(super) async fn owner_of(&self, key: &str) -> Result<Option<Owner>, HostError> {
         let remembered = self.memory().owners.get(key).cloned();
-        if let Some(id) = remembered {
-            if let Some(client) = self.client(&id).await? {
-                return Ok(Some(Owner::new(client)));
-            }
-            self.memory().owners.remove(key);
-            return Ok(None);
+        if let Some(id) = remembered
+            && let Some(owner) = self.owner_if(&id, key).await?
+        {
+            return Ok(Some(owner));
         }
-        self.search_owner(key).await
-    }
-
-    /// Asks all machines that live, as after a restart of the server.
-    async fn search_owner(&self, key: &str) -> Result<Option<Owner>, HostError> {
         for id in self.ids().await? {
-            let Some(mut client) = self.client(&id).await? else { continue };
-            let status = client.status().await.map_err(machine_error)?;
-            let mut memory = self.memory();
-            for volume_id in &status.attached_volumes {
-                memory.owners.insert(volume_id.to_string(), id.clone());
-            }
-            if status.attached_volumes.iter().any(|volume_id| volume_id.as_str() == key) {
-                return Ok(Some(Owner::new(client)));
+            if let Some(owner) = self.owner_if(&id, key).await? {
+                self.memory().owners.insert(key.to_owned(), id);
+                return Ok(Some(owner));
             }
         }
         Ok(None)
+    }
+
+    /// The machine, if it lives and has the volume or is about to.
+    async fn owner_if(&self, id: &InstanceId, key: &str) -> Result<Option<Owner>, HostError> {
+        let Some(mut client) = self.client(id).await? else { return Ok(None) };
+        let status = client.status().await.map_err(machine_error)?;
+        let has = match status.state {
+            State::Starting => spec::names_volume(&self.dir(id), key).await?,
+            State::Running | State::Rebooting | State::Stopping | State::Ending => {
+                status.attached_volumes.iter().any(|volume_id| volume_id.as_str() == key)
+            }
+        };
+        Ok(has.then(|| Owner::new(client)))
     }
 
     async fn ids(&self) -> Result<Vec<InstanceId>, HostError> {
@@ -267,12 +272,26 @@ impl Machines {
 
     /// Ends all machines, whatever their guests are doing.
     pub(super) async fn clear(&self) -> Result<(), HostError> {
-        let ended = join_all(self.ids().await?.into_iter().map(|id| async move {
-            self.stop(&id, Shutdown::Force).await?;
-            machine::await_end(&self.dir(&id), CLEAR_TIME_MAX).await.map_err(machine_error)?;
-            self.forget(&id).await
-        }));
+        let ended = join_all(self.ids().await?.into_iter().map(|id| async move { self.end(&id).await }));
         ended.await.into_iter().collect()
+    }
+
+    /// Ends one machine at once and removes what it leaves. One that does not listen yet is asked again.
+    pub(super) async fn end(&self, id: &InstanceId) -> Result<(), HostError> {
+        let dir = self.dir(id);
+        for _ in 0..CLEAR_ATTEMPTS {
+            match self.stop(id, Shutdown::Force).await {
+                Err(error) if error.kind == HostErrorKind::Unavailable => {
+                    tokio::time::sleep(CLEAR_PAUSE).await
+                }
+                told => {
+                    told?;
+                    break;
+                }
+            }
+        }
+        machine::await_end(&dir, CLEAR_TIME_MAX).await.map_err(machine_error)?;
+        self.forget(id).await
     }
 }
 
@@ -301,6 +320,10 @@ fn shown(status: &Status) -> MachineStatus {
 
 fn is_end_of(record: &ExitRecord, spec: &MachineSpec) -> bool {
     record.generation == spec.instance.generation
+}
+
+fn was_stopped(record: &ExitRecord) -> bool {
+    matches!(record.reason, ExitReason::Stopped { .. })
 }
 
 /// Whether the machine that ended had started.

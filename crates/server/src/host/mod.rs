@@ -11,6 +11,7 @@ mod volumes;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use control::ports::{
@@ -28,6 +29,8 @@ use crate::error::{Error, Result};
 pub(crate) struct Host {
     volumes: Volumes,
     machines: Machines,
+    /// Counts how often everything was cleared.
+    clearings: AtomicU64,
 }
 
 impl Host {
@@ -36,7 +39,11 @@ impl Host {
             blockstore::durable::create_dir_all(&dir)
                 .map_err(|e| Error::caused(format!("make {}", dir.display()), e))?;
         }
-        Ok(Self { volumes: Volumes::new(data.volumes()), machines: Machines::new(data, exe) })
+        Ok(Self {
+            volumes: Volumes::new(data.volumes()),
+            machines: Machines::new(data, exe),
+            clearings: AtomicU64::new(0),
+        })
     }
 
     /// Says in the log what instances will run on, and makes the first launch not wait for the answer.
@@ -51,6 +58,7 @@ impl Host {
 
     /// Ends every machine and removes every volume, at once and without asking the guests.
     pub(crate) async fn clear(&self) -> Result<(), HostError> {
+        self.clearings.fetch_add(1, Ordering::AcqRel);
         self.machines.clear().await?;
         self.volumes.clear().await
     }
@@ -72,11 +80,17 @@ impl Host {
     }
 
     async fn start(&self, spec: MachineSpec) -> Result<(), HostError> {
-        for volume in &spec.volumes {
-            self.volumes.let_go(&volume.spec.key).await?;
-        }
+        let clearings = self.clearings.load(Ordering::Acquire);
+        let keys = spec.volumes.iter().map(|volume| volume.spec.key.clone()).collect();
+        let _claim = self.volumes.claim(keys).await?;
         let volumes = |key: &str| self.volumes.dir(key);
-        self.machines.start(&spec, &volumes).await
+        self.machines.start(&spec, &volumes).await?;
+        if self.clearings.load(Ordering::Acquire) != clearings {
+            // It came up behind the back of the clearing.
+            self.machines.end(&spec.instance.instance_id).await?;
+            return Err(plain_error(HostErrorKind::NotFound, "everything was cleared meanwhile"));
+        }
+        Ok(())
     }
 }
 

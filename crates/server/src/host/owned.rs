@@ -1,6 +1,6 @@
 //! A volume that a machine has.
 
-use control::ports::HostError;
+use control::ports::{HostError, HostErrorKind};
 use machine::Client;
 use model::VolumeId;
 
@@ -20,16 +20,23 @@ impl Owner {
 
     pub(super) async fn freeze(&mut self, key: &str, freeze: &str) -> Result<(), HostError> {
         let frozen = self.client.freeze_volume(&volume_id(key)?, freeze).await;
-        frozen.map(|_| ()).map_err(machine_error)
+        frozen.map(|_| ()).map_err(not_yet)
     }
 
     pub(super) async fn release(&mut self, key: &str, freeze: &str) -> Result<(), HostError> {
-        self.client.release_freeze(&volume_id(key)?, freeze).await.map_err(machine_error)
+        self.client.release_freeze(&volume_id(key)?, freeze).await.map_err(not_yet)
+    }
+}
+
+/// A machine that is to have the volume but does not know it has not opened it yet.
+fn not_yet(source: machine::Error) -> HostError {
+    let error = machine_error(source);
+    match error.kind {
+        HostErrorKind::NotFound => HostError { kind: HostErrorKind::Unavailable, ..error },
+        HostErrorKind::Unavailable | HostErrorKind::Failed => error,
     }
 }
 
 fn volume_id(key: &str) -> Result<VolumeId, HostError> {
-    key.parse().map_err(|_| {
-        plain_error(control::ports::HostErrorKind::Failed, format!("the key {key:?} is no volume id"))
-    })
+    key.parse().map_err(|_| plain_error(HostErrorKind::Failed, format!("the key {key:?} is no volume id")))
 }

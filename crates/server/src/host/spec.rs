@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use control::ports::{HostError, MachineSpec, MachineVolume};
+use control::ports::{HostError, HostErrorKind, MachineSpec, MachineVolume};
 use machine::{
     BaseSpec, Firmware, MetadataSpec, NamedGroup, NetworkSpec, Platform, RuleProtocol, RuleSpec,
     SPEC_VERSION, VolumeSpec,
@@ -16,6 +16,7 @@ const CONSOLE_BYTES_MAX: u64 = 1 << 20;
 const STOP_DEADLINE_MS: u64 = 120_000;
 /// That of networks inside EC2.
 const MTU_BYTES: u16 = 9001;
+const SPEC_FILE: &str = "machine.json";
 const RESOLVERS_FILE: &str = "/etc/resolv.conf";
 const DNS_PORT: u16 = 53;
 
@@ -54,6 +55,18 @@ pub(super) fn machine_spec(
         console_bytes_max: CONSOLE_BYTES_MAX,
         stop_deadline_ms: STOP_DEADLINE_MS,
     })
+}
+
+/// Whether a machine was told that this volume is one of its own.
+pub(super) async fn names_volume(dir: &Path, key: &str) -> Result<bool, HostError> {
+    let (path, key) = (dir.join(SPEC_FILE), key.to_owned());
+    super::blocking(move || {
+        let bytes = std::fs::read(path).map_err(|e| super::io_error("read a machine's specification", e))?;
+        let spec: machine::MachineSpec = serde_json::from_slice(&bytes)
+            .map_err(|e| super::error(HostErrorKind::Failed, "read a machine's specification", e))?;
+        Ok(spec.volumes.iter().any(|volume| volume.volume_id.as_str() == key))
+    })
+    .await
 }
 
 fn volume_spec(volume: &MachineVolume, directories: &Directories<'_>) -> Result<VolumeSpec, HostError> {

@@ -1,8 +1,9 @@
 //! Volumes that no machine has, and the frozen layers of all.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use control::ports::{FrozenExtent, HostError, HostErrorKind, VolumeSpec};
@@ -17,13 +18,30 @@ const OPEN_MAX: usize = 64;
 const VIEWS_MAX: usize = 16;
 /// Longer extents are told in pieces, so that one read never takes more memory.
 const EXTENT_BYTES_MAX: u64 = 4 << 20;
+/// Between two looks at whether the last user of a volume is done.
+const LAST_USER_PAUSE: Duration = Duration::from_millis(2);
 
 #[derive(Debug)]
 pub(super) struct Volumes {
     dir: PathBuf,
     /// Least recently used first. One count of an `Arc` means that nobody uses the volume now.
     open: tokio::sync::Mutex<VecDeque<(String, Arc<Volume>)>>,
+    /// Volumes that a machine is about to take.
+    claimed: Mutex<HashSet<String>>,
     views: Mutex<VecDeque<CachedView>>,
+}
+
+/// Keeps the server from opening volumes that a machine is about to take.
+#[derive(Debug)]
+pub(super) struct Claim<'a> {
+    volumes: &'a Volumes,
+    keys: Vec<String>,
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        self.volumes.lock_claimed().retain(|key| !self.keys.contains(key));
+    }
 }
 
 #[derive(Debug)]
@@ -35,7 +53,7 @@ struct CachedView {
 
 impl Volumes {
     pub(super) fn new(dir: PathBuf) -> Self {
-        Self { dir, open: tokio::sync::Mutex::default(), views: Mutex::default() }
+        Self { dir, open: tokio::sync::Mutex::default(), claimed: Mutex::default(), views: Mutex::default() }
     }
 
     /// The volume's own directory. Keys are ids of ours, never paths.
@@ -98,6 +116,9 @@ impl Volumes {
             open.push_back(found);
             return Ok(volume);
         }
+        if self.lock_claimed().contains(key) {
+            return Err(plain_error(HostErrorKind::Unavailable, format!("a machine takes the volume {key}")));
+        }
         let volume = Volume::open(&dir, Arc::new(Unread)).await.map_err(|e| volume_error(key, e))?;
         let volume = Arc::new(volume);
         open.push_back((key.to_owned(), Arc::clone(&volume)));
@@ -112,11 +133,28 @@ impl Volumes {
         Ok(volume)
     }
 
-    /// Gives up ownership, for a machine or for removal.
-    pub(super) async fn let_go(&self, key: &str) -> Result<(), HostError> {
+    fn lock_claimed(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.claimed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives up ownership and takes it no more while the claim lives.
+    pub(super) async fn claim(&self, keys: Vec<String>) -> Result<Claim<'_>, HostError> {
+        self.lock_claimed().extend(keys.iter().cloned());
+        let claim = Claim { volumes: self, keys };
+        for key in &claim.keys {
+            self.let_go(key).await?;
+        }
+        Ok(claim)
+    }
+
+    /// Gives up ownership, once those who use the volume now are done.
+    async fn let_go(&self, key: &str) -> Result<(), HostError> {
         let mut open = self.open.lock().await;
         let position = open.iter().position(|(other, _)| other == key);
         if let Some((key, volume)) = position.and_then(|position| open.remove(position)) {
+            while Arc::strong_count(&volume) > 1 {
+                tokio::time::sleep(LAST_USER_PAUSE).await;
+            }
             volume.close().await.map_err(|e| volume_error(&key, e))?;
         }
         Ok(())
