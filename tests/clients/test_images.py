@@ -69,9 +69,13 @@ def test_a_name_is_taken_once(ec2, snapshot, name):
 def test_bad_registrations_are_refused(ec2, snapshot, name):
     assert code_of(register, ec2, "bad|name", snapshot) == "InvalidAMIName.Malformed"
     assert code_of(register, ec2, name, "snap-0123456789abcdef0") == "InvalidSnapshot.NotFound"
+    call = {"Name": name, "RootDeviceName": "/dev/xvda", "Architecture": "x86_64", "VirtualizationType": "hvm"}
     small = [{"DeviceName": "/dev/xvda", "Ebs": {"SnapshotId": snapshot, "VolumeSize": 0}}]
-    refused = code_of(ec2.register_image, Name=name, RootDeviceName="/dev/xvda", BlockDeviceMappings=small)
+    refused = code_of(ec2.register_image, BlockDeviceMappings=small, **call)
     assert refused in ("InvalidParameterValue", "InvalidBlockDeviceMapping")
+    other = [{"DeviceName": "/dev/xvdb", "Ebs": {"SnapshotId": snapshot}}]
+    refused = code_of(ec2.register_image, BlockDeviceMappings=other, **call)
+    assert refused in ("InvalidBlockDeviceMapping", "InvalidParameterValue", "InvalidParameterCombination")
 
 
 def test_sharing_reaches_the_second_account_only(server, ec2, snapshot, name, second_account, third_account):
