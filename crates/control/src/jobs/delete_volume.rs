@@ -59,3 +59,46 @@ impl Job for DeleteVolume {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use testkit::World;
+
+    use super::{DeleteVolume, Job};
+
+    /// A volume that is to go, with a snapshot of it under way.
+    async fn scene() -> (World, (model::VolumeId, model::SnapshotId)) {
+        let world = World::new().await;
+        let id = world.seed_volume(1, None).await;
+        world.host.guest_write(id.as_str(), 0, &[7; 4096]);
+        let reply = world.call("CreateSnapshot", &[("VolumeId", id.as_str())]).await.ok();
+        let mut tx = world.metastore.write().await.unwrap();
+        let mut volume = tx.volume_get(&id).await.unwrap().unwrap();
+        volume.state = model::VolumeState::Deleting;
+        tx.volume_update(&volume).await.unwrap();
+        let job = DeleteVolume::of(&id);
+        let payload = serde_json::to_string(&job).unwrap();
+        assert!(tx.job_enqueue(DeleteVolume::KIND, &job.key().to_string(), &payload).await.unwrap());
+        tx.commit().await.unwrap();
+        let snapshot = reply.value("snapshotId").parse().unwrap();
+        (world, (id, snapshot))
+    }
+
+    async fn end(world: &World, (id, snapshot): &(model::VolumeId, model::SnapshotId)) -> String {
+        let listed = world.call("DescribeVolumes", &[("VolumeId.1", id.as_str())]).await.error_code();
+        let kept = world.snapshot_content(snapshot, 4096).await == [7; 4096];
+        format!("{listed} {:?} {kept}", world.host.volume_keys())
+    }
+
+    #[tokio::test]
+    async fn a_volume_goes_once_its_snapshot_is_stored() {
+        let (world, subject) = scene().await;
+        world.settle().await;
+        assert_eq!(end(&world, &subject).await, "InvalidVolume.NotFound [] true");
+    }
+
+    #[tokio::test]
+    async fn every_fault_ends_as_the_clean_run() {
+        testkit::torture(scene, end).await;
+    }
+}

@@ -111,3 +111,92 @@ pub(super) async fn pending_snapshot(
         root: None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use testkit::{Fault, World};
+
+    #[tokio::test]
+    async fn the_answer_shows_the_snapshot_as_it_begins() {
+        let world = World::new().await;
+        let volume = world.seed_volume(3, None).await;
+        let params = [
+            ("VolumeId", volume.as_str()),
+            ("Description", "before the change"),
+            ("Location", "regional"),
+            ("TagSpecification.1.ResourceType", "snapshot"),
+            ("TagSpecification.1.Tag.1.Key", "Name"),
+            ("TagSpecification.1.Tag.1.Value", "first"),
+        ];
+        let reply = world.call("CreateSnapshot", &params).await.ok();
+        assert_eq!((reply.value("status"), reply.value("progress")), ("pending".into(), "0%".into()));
+        assert_eq!((reply.value("volumeId"), reply.value("volumeSize")), (volume.to_string(), "3".into()));
+        assert_eq!(reply.value("ownerId"), world.owner.id.as_str());
+        assert_eq!(
+            (reply.value("description"), reply.value("key")),
+            ("before the change".into(), "Name".into())
+        );
+        let id = reply.value("snapshotId");
+        assert_eq!(world.host.held_freezes(volume.as_str()), [id.clone()], "frozen before the answer");
+    }
+
+    #[tokio::test]
+    async fn a_host_that_does_not_answer_leaves_the_freezing_to_the_job() {
+        let world = World::new().await;
+        let volume = world.seed_volume(1, None).await;
+        world.host.guest_write(volume.as_str(), 0, &[7; 512]);
+        world.gate.plan(Some((0, Fault::Fail)));
+        let reply = world.call("CreateSnapshot", &[("VolumeId", volume.as_str())]).await.ok();
+        assert_eq!(world.host.held_freezes(volume.as_str()), Vec::<String>::new());
+        world.settle().await;
+        let id = reply.value("snapshotId").parse().unwrap();
+        assert_eq!(world.snapshot_content(&id, 512).await, [7; 512]);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_snapshotted_is_refused() {
+        let world = World::new().await;
+        let volume = world.seed_volume(1, None).await;
+        let id = ("VolumeId", volume.as_str());
+        let long = "x".repeat(256);
+        for (params, code) in [
+            (vec![("VolumeId", "vol-0123456789abcdef0")], "InvalidVolume.NotFound"),
+            (vec![("VolumeId", "volume")], "InvalidVolumeID.Malformed"),
+            (vec![id, ("Description", &long)], "InvalidParameterValue"),
+            (vec![id, ("Location", "local")], "UnsupportedOperation"),
+            (vec![id, ("OutpostArn", "arn")], "UnsupportedOperation"),
+            (vec![id, ("DryRun", "true")], "DryRunOperation"),
+            (
+                vec![
+                    id,
+                    ("TagSpecification.1.ResourceType", "volume"),
+                    ("TagSpecification.1.Tag.1.Key", "Name"),
+                ],
+                "InvalidParameterValue",
+            ),
+        ] {
+            let before = world.dump().await;
+            assert_eq!(world.call("CreateSnapshot", &params).await.error_code(), code, "{params:?}");
+            assert_eq!(world.dump().await, before, "{params:?}");
+        }
+        let other = world.account("other").await;
+        let refused = world.call_as(&other, testkit::REGION, "CreateSnapshot", &[id]).await;
+        assert_eq!(refused.error_code(), "InvalidVolume.NotFound");
+        let refused = world.call_as(&world.owner, "eu-west-1", "CreateSnapshot", &[id]).await;
+        assert_eq!(refused.error_code(), "InvalidVolume.NotFound", "of another region");
+    }
+
+    #[tokio::test]
+    async fn a_volume_on_its_way_out_is_not_snapshotted() {
+        let world = World::new().await;
+        let id = world.seed_volume(1, None).await;
+        let mut tx = world.metastore.write().await.unwrap();
+        let mut volume = tx.volume_get(&id).await.unwrap().unwrap();
+        volume.state = model::VolumeState::Deleting;
+        tx.volume_update(&volume).await.unwrap();
+        tx.commit().await.unwrap();
+        let refused = world.call("CreateSnapshot", &[("VolumeId", id.as_str())]).await;
+        assert_eq!(refused.error_code(), "IncorrectState");
+        assert_eq!(refused.error_message(), format!("The volume '{id}' is 'deleting'."));
+    }
+}

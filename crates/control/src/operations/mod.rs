@@ -21,6 +21,7 @@ mod describe_regions;
 mod describe_snapshots;
 mod describe_subnets;
 mod describe_tags;
+mod describe_volumes;
 mod describe_vpcs;
 mod get_caller_identity;
 mod get_console_output;
@@ -54,6 +55,7 @@ pub(crate) const ALL: &[Entry] = &[
     Entry::of::<describe_snapshots::DescribeSnapshots>(),
     Entry::of::<describe_subnets::DescribeSubnets>(),
     Entry::of::<describe_tags::DescribeTags>(),
+    Entry::of::<describe_volumes::DescribeVolumes>(),
     Entry::of::<describe_vpcs::DescribeVpcs>(),
     Entry::of::<get_caller_identity::GetCallerIdentity>(),
     Entry::of::<get_console_output::GetConsoleOutput>(),

@@ -1,6 +1,6 @@
 //! `volumes`.
 
-use model::{AccountId, InstanceId, Region, Volume, VolumeId};
+use model::{AccountId, InstanceId, Region, Volume, VolumeId, VolumeState};
 
 use crate::Tx;
 use crate::engine::Value;
@@ -50,6 +50,11 @@ impl Tx {
     pub async fn volumes_owned(&mut self, account: &AccountId, region: Region) -> Result<Vec<Volume>> {
         let condition = "owner_id = $1 AND region = $2 ORDER BY create_time, volume_id";
         self.nouns_where(condition, &[account.as_str().into(), region.into()]).await
+    }
+
+    /// The volumes of any account in a state, oldest first.
+    pub async fn volumes_in_state(&mut self, state: VolumeState) -> Result<Vec<Volume>> {
+        self.nouns_where("state = $1 ORDER BY create_time, volume_id", &[state.as_str().into()]).await
     }
 
     /// The volumes whose attachment names the instance, oldest first.

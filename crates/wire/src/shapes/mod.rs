@@ -16,6 +16,7 @@ pub mod state_reason;
 pub mod subnet;
 pub mod tag;
 pub mod tag_specification;
+pub mod volume;
 pub mod vpc;
 
 pub use attribute_value::AttributeValue;
@@ -34,6 +35,7 @@ pub use state_reason::StateReason;
 pub use subnet::Subnet;
 pub use tag::{Tag, TagKey};
 pub use tag_specification::TagSpecification;
+pub use volume::{Attachment, Volume};
 pub use vpc::Vpc;
 
 #[cfg(test)]
