@@ -6,7 +6,7 @@ use std::time::Duration;
 use hypervisor::tiny_guest::{BANNER, Command, disk_image};
 use model::{Clock as _, SystemClock};
 
-use crate::rig::{Api, Server, stdout, text};
+use crate::rig::{Api, Server, run, stdout, text};
 
 fn entries(dir: &Path) -> Vec<String> {
     let names =
@@ -61,6 +61,31 @@ fn an_instance_outlives_the_server_and_leaves_nothing_behind() {
 }
 
 #[test]
+fn the_owner_of_an_instance_is_told_where_its_ports_are_and_nobody_else_is() {
+    let home = tempfile::tempdir().unwrap();
+    let data = home.path().join("data");
+    let server = Server::start(&data, &[]);
+    let image_id = push(&server, home.path(), "tiny", Command::Wait);
+    let api = Api::new(&server, "default");
+    let rule = "IpPermissions.1.IpProtocol=tcp&IpPermissions.1.FromPort=22&IpPermissions.1.ToPort=22\
+                &IpPermissions.1.IpRanges.1.CidrIp=0.0.0.0%2F0";
+    api.ok("AuthorizeSecurityGroupIngress", &format!("GroupName=default&{rule}"));
+    let instance_id = launch(&api, &image_id);
+    let by_id = format!("InstanceId.1={instance_id}");
+    let running = api.wait("DescribeInstances", &by_id, "<name>running</name>");
+    let forwards = server.client("default", &["forwards", &instance_id]);
+    let public_ip = text(&running, "ipAddress");
+    assert!(stdout(&forwards).starts_with(&format!("22\t{public_ip}:")), "{forwards:?}");
+    api.ok("RevokeSecurityGroupIngress", &format!("GroupName=default&{rule}"));
+    wait_until(|| stdout(&server.client("default", &["forwards", &instance_id])).is_empty());
+    let data_text = data.to_str().unwrap();
+    assert!(run(home.path(), &["account", "create", "other", "--data", data_text]).status.success());
+    assert_eq!(server.client("other", &["forwards", &instance_id]).status.code(), Some(3));
+    api.ok("TerminateInstances", &by_id);
+    wait_until_empty(&data.join("machines"));
+}
+
+#[test]
 fn a_guest_that_switches_itself_off_is_stopped() {
     let home = tempfile::tempdir().unwrap();
     let data = home.path().join("data");
@@ -101,7 +126,7 @@ fn an_emulator_is_reset_in_no_time_whatever_runs() {
 fn without_qemu_everything_but_instances_works_and_the_refusal_names_the_package() {
     let home = tempfile::tempdir().unwrap();
     let data = home.path().join("data");
-    let server = Server::start_with(&data, &[], |command| {
+    let server = Server::start_with(&data, "127.0.0.1:0", &[], |command| {
         command.env("PATH", "/nowhere");
     });
     let image_id = push(&server, home.path(), "tiny", Command::Wait);
@@ -152,17 +177,21 @@ fn wait_for_console(api: &Api<'_>, console: &str, wanted: &str) {
         if String::from_utf8_lossy(&bytes).contains(wanted) {
             return;
         }
-        std::thread::sleep(std::time::Duration::from_millis(100));
+        std::thread::sleep(Duration::from_millis(100));
     }
     panic!("the console never says {wanted:?}: {}", api.ok("GetConsoleOutput", console));
 }
 
 fn wait_until_empty(dir: &Path) {
+    wait_until(|| entries(dir).is_empty());
+}
+
+fn wait_until(mut is_so: impl FnMut() -> bool) {
     for _ in 0..100 {
-        if entries(dir).is_empty() {
+        if is_so() {
             return;
         }
-        std::thread::sleep(std::time::Duration::from_millis(100));
+        std::thread::sleep(Duration::from_millis(100));
     }
-    panic!("{} still holds {:?}", dir.display(), entries(dir));
+    panic!("it never comes true");
 }

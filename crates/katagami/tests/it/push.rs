@@ -1,5 +1,6 @@
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+use std::process::Stdio;
 
 use crate::rig::{Server, run, stderr, stdout};
 
@@ -31,6 +32,43 @@ fn a_pushed_disk_becomes_an_image_and_its_id_is_all_that_stdout_says() {
     assert_eq!(again.status.code(), Some(5), "the name is taken: {again:?}");
     assert_eq!(stdout(&again), "");
     assert!(stderr(&again).contains("is kept"), "{again:?}");
+}
+
+#[test]
+fn a_push_outlives_a_server_that_is_killed_and_comes_back() {
+    let home = tempfile::tempdir().unwrap();
+    let server = Server::start(home.path(), &[]);
+    let (address, data) = (server.address().to_owned(), server.data.clone());
+    let file = home.path().join("disk.raw");
+    // Every block has content.
+    let block: Vec<u8> = (0..1_u32 << 19).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let disk = std::fs::File::create(&file).unwrap();
+    for index in 0..200 {
+        disk.write_all_at(&block, index << 19).unwrap();
+    }
+    let path = file.to_str().unwrap();
+    let mut push = server.client_command("default", &["push", path, "--name", "one", "--parallel", "4"]);
+    let push = push.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_for_upload(&data);
+    server.kill();
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    let _server = Server::start_with(&data, &address, &[], |_| {});
+    let pushed = push.wait_with_output().unwrap();
+    assert!(pushed.status.success(), "{pushed:?}");
+    assert!(stderr(&pushed).contains("100.00 MiB sent"), "{pushed:?}");
+}
+
+/// Until some blocks of an upload are there.
+fn wait_for_upload(data: &Path) {
+    for _ in 0..1000 {
+        let volumes = std::fs::read_dir(data.join("volumes")).unwrap().flatten();
+        let mut files = volumes.flat_map(|volume| std::fs::read_dir(volume.path()).unwrap().flatten());
+        if files.any(|file| file.metadata().is_ok_and(|metadata| metadata.len() > 4 << 20)) {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    panic!("the upload never begins");
 }
 
 #[test]

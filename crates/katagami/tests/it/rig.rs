@@ -32,13 +32,18 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(data: &Path, extra: &[&str]) -> Self {
-        Self::start_with(data, extra, |_| {})
+        Self::start_with(data, "127.0.0.1:0", extra, |_| {})
     }
 
-    /// As `start`, with a change to the command.
-    pub(crate) fn start_with(data: &Path, extra: &[&str], change: impl FnOnce(&mut Command)) -> Self {
+    /// As `start`, at an address of choice and with a change to the command.
+    pub(crate) fn start_with(
+        data: &Path,
+        listen: &str,
+        extra: &[&str],
+        change: impl FnOnce(&mut Command),
+    ) -> Self {
         let data_text = data.to_str().unwrap();
-        let mut arguments = vec!["serve", "--data", data_text, "--listen", "127.0.0.1:0", "--log", "warn"];
+        let mut arguments = vec!["serve", "--data", data_text, "--listen", listen, "--log", "warn"];
         arguments.extend(extra);
         let mut command = katagami(data, &arguments);
         change(&mut command);
@@ -65,12 +70,16 @@ impl Server {
 
     /// A client command as profile `profile` of this server.
     pub(crate) fn client(&self, profile: &str, arguments: &[&str]) -> Output {
-        katagami(&self.data, arguments)
+        self.client_command(profile, arguments).output().unwrap()
+    }
+
+    pub(crate) fn client_command(&self, profile: &str, arguments: &[&str]) -> Command {
+        let mut command = katagami(&self.data, arguments);
+        command
             .env("AWS_SHARED_CREDENTIALS_FILE", self.data.join("credentials"))
             .env("AWS_CONFIG_FILE", self.data.join("config"))
-            .env("AWS_PROFILE", profile)
-            .output()
-            .unwrap()
+            .env("AWS_PROFILE", profile);
+        command
     }
 
     /// As `kill -9`.
@@ -143,10 +152,11 @@ impl<'a> Api<'a> {
         let host = [("host", self.server.address())];
         let parts = RequestParts { method: "POST", path: "/", query: "", headers: &host };
         let added = signer.headers(&parts, Some(body.as_bytes()), SystemClock::new().now()).unwrap();
-        let headers: String = added.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let headers: Vec<String> = added.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+        let headers = headers.join("\r\n");
         let mut stream = TcpStream::connect(self.server.address()).unwrap();
         let (host, len) = (self.server.address(), body.len());
-        write!(stream, "POST / HTTP/1.0\r\nhost: {host}\r\ncontent-length: {len}\r\n{headers}\r\n{body}")
+        write!(stream, "POST / HTTP/1.0\r\nhost: {host}\r\ncontent-length: {len}\r\n{headers}\r\n\r\n{body}")
             .unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();

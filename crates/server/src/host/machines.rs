@@ -282,7 +282,7 @@ impl Machines {
         for _ in 0..CLEAR_ATTEMPTS {
             match self.stop(id, Shutdown::Force).await {
                 Err(error) if error.kind == HostErrorKind::Unavailable => {
-                    tokio::time::sleep(CLEAR_PAUSE).await
+                    tokio::time::sleep(CLEAR_PAUSE).await;
                 }
                 told => {
                     told?;
