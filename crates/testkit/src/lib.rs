@@ -7,6 +7,7 @@
 )]
 
 pub mod gate;
+mod golden;
 pub mod host;
 mod reply;
 mod seed;
@@ -15,6 +16,7 @@ mod torture;
 mod world;
 
 pub use gate::{Fault, Gate};
+pub use golden::{golden, pretty, stable};
 pub use host::FakeHost;
 pub use reply::Reply;
 pub use torture::torture;

@@ -128,6 +128,21 @@ impl World {
         headers: &[(&str, &str)],
         body: Vec<u8>,
     ) -> Reply {
+        self.answer(self.signed(account, region, service, method, path_and_query, headers, body)).await
+    }
+
+    /// The signed request that `send` sends.
+    #[expect(clippy::too_many_arguments, reason = "one parameter for each part of an HTTP request")]
+    pub fn signed(
+        &self,
+        account: &Account,
+        region: &str,
+        service: &str,
+        method: Method,
+        path_and_query: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Call {
         let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
         let unsigned = ("x-amz-content-sha256", "UNSIGNED-PAYLOAD");
         let signed_body = (!headers.contains(&unsigned)).then_some(body.as_slice());
@@ -151,8 +166,11 @@ impl World {
             let name: HeaderName = name.parse().expect("header names of tests are valid");
             map.insert(name, HeaderValue::from_str(&value).expect("header values of tests are valid"));
         }
-        let call =
-            Call { method, path: path.into(), query: query.into(), headers: map, body: Bytes::from(body) };
+        Call { method, path: path.into(), query: query.into(), headers: map, body: Bytes::from(body) }
+    }
+
+    /// Sends a request as it is.
+    pub async fn answer(&self, call: Call) -> Reply {
         reply(self.dispatcher.answer(call).await)
     }
 
@@ -180,6 +198,20 @@ impl World {
 
     pub fn ids(&self) -> &dyn IdGen {
         self.ids.as_ref()
+    }
+}
+
+impl Account {
+    /// The account's key with somebody else's secret.
+    #[must_use]
+    pub fn with_wrong_secret(&self) -> Self {
+        Self { secret_access_key: "wrong/wrong/wrong/wrong/wrong/wrong/wron".to_owned(), ..self.clone() }
+    }
+
+    /// A key that the service never gave out.
+    #[must_use]
+    pub fn with_unknown_key(&self) -> Self {
+        Self { access_key_id: "AKIAUNKNOWNUNKNOWN77".to_owned(), ..self.clone() }
     }
 }
 

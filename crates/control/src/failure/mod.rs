@@ -30,9 +30,16 @@ pub struct Failure {
     cause: Option<Cause>,
 }
 
+/// Messages tell what was sent; a huge value does not come back whole.
+const MESSAGE_CHARS_MAX: usize = 4096;
+
 impl Failure {
     fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), cause: None }
+        let mut message = message.into();
+        if let Some((end, _)) = message.char_indices().nth(MESSAGE_CHARS_MAX) {
+            message.truncate(end);
+        }
+        Self { code, message, cause: None }
     }
 
     fn caused(code: Code, message: &str, cause: impl Into<Cause>) -> Self {

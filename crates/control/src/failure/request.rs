@@ -37,8 +37,13 @@ impl Failure {
         )
     }
 
-    pub(crate) fn unknown_access_key() -> Self {
-        Self::new(Code::AuthFailure, "AWS was not able to validate the provided access credentials")
+    /// EC2 has a code of its own for it.
+    pub(crate) fn unknown_access_key(service: &str) -> Self {
+        if service == "ec2" {
+            Self::new(Code::AuthFailure, "AWS was not able to validate the provided access credentials")
+        } else {
+            Self::new(Code::InvalidClientTokenId, "The security token included in the request is invalid.")
+        }
     }
 
     pub(crate) fn token_reused(token: &str) -> Self {

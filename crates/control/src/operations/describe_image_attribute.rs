@@ -48,8 +48,12 @@ pub(super) struct DescribeImageAttribute;
 impl Operation for DescribeImageAttribute {
     const ACTION: &'static str = "DescribeImageAttribute";
     const ACCESS: Access = Access::Read("ec2:DescribeImageAttribute");
-    const ERRORS: &'static [Code] =
-        &[Code::AuthFailure, Code::InvalidAmiIdNotFound, Code::InvalidParameterValue];
+    const ERRORS: &'static [Code] = &[
+        Code::AuthFailure,
+        Code::InvalidAmiIdNotFound,
+        Code::InvalidAmiIdUnavailable,
+        Code::InvalidParameterValue,
+    ];
     type Request = Request;
     type Response = Response;
 

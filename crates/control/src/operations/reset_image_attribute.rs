@@ -24,8 +24,12 @@ pub(super) struct ResetImageAttribute;
 impl Operation for ResetImageAttribute {
     const ACTION: &'static str = "ResetImageAttribute";
     const ACCESS: Access = Access::Write("ec2:ResetImageAttribute");
-    const ERRORS: &'static [Code] =
-        &[Code::AuthFailure, Code::InvalidAmiIdNotFound, Code::InvalidParameterValue];
+    const ERRORS: &'static [Code] = &[
+        Code::AuthFailure,
+        Code::InvalidAmiIdNotFound,
+        Code::InvalidAmiIdUnavailable,
+        Code::InvalidParameterValue,
+    ];
     type Request = Request;
     type Response = Response;
 

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use model::{AccountId, Code, Region};
+use model::{AccountId, Region};
 use wire::sigv4::{AuthFault, Claim, RequestParts, Rules};
 
 use super::accounts;
@@ -63,7 +63,7 @@ impl Dispatcher {
         let verified = claim.verify(secret, parts, &call.body, self.env.clock.now(), rules);
         // Keys of this service have no session; a token belongs to some other key.
         let Some(key) = key.filter(|_| claim.session_token.is_none()) else {
-            return Err(Failure::unknown_access_key());
+            return Err(Failure::unknown_access_key(&claim.scope.service));
         };
         verified.map_err(refused)?;
         Ok(Authenticated {
@@ -102,7 +102,9 @@ impl Dispatcher {
         let mut tx = self.metastore.read().await?;
         let Ok(account_id) = AccountId::from_str(access_key_id) else {
             let first = tx.account_by_name(accounts::FIRST_ACCOUNT).await?;
-            return first.map(|account| account.account_id).ok_or_else(Failure::unknown_access_key);
+            return first
+                .map(|account| account.account_id)
+                .ok_or_else(|| Failure::internal("the first account does not exist"));
         };
         if tx.account_get(&account_id).await?.is_none() {
             tx.rollback().await;
@@ -140,8 +142,5 @@ pub(in crate::spine) fn request_parts<'a>(
 }
 
 fn refused(fault: AuthFault) -> Failure {
-    match fault.code() {
-        Code::InvalidClientTokenId => Failure::unknown_access_key(),
-        code => Failure::signature(code, fault),
-    }
+    Failure::signature(fault.code(), fault)
 }

@@ -43,6 +43,7 @@ impl Operation for RunInstances {
     const ACCESS: Access = Access::Write("ec2:RunInstances");
     const ERRORS: &'static [Code] = &[
         Code::AddressLimitExceeded,
+        Code::IncorrectState,
         Code::InstanceLimitExceeded,
         Code::InvalidAmiIdNotFound,
         Code::InvalidAmiIdUnavailable,

@@ -1,0 +1,15 @@
+//! What holds for every action of the registry, written once: a new operation is covered by adding
+//! its line to `samples.rs` and its refusals to `refusals.rs`.
+
+mod authentication;
+mod block_golden;
+mod golden;
+mod members;
+mod outsiders;
+mod paging;
+mod parameters;
+mod refusals;
+mod samples;
+mod scene;
+mod tokens;
+mod writes;
