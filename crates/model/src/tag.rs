@@ -48,6 +48,11 @@ pub struct Tag {
     pub value: String,
 }
 
+/// Whether the key is one that only the service itself may write.
+pub fn is_reserved(key: &str) -> bool {
+    key.to_ascii_lowercase().starts_with("aws:")
+}
+
 /// Checks one tag that a caller wants to write: lengths in characters, and the reserved `aws:` prefix.
 pub fn check_user_tag(tag: &Tag) -> Result<(), Fault> {
     if tag.key.is_empty() || tag.key.chars().count() > limits::TAG_KEY_CHARS_MAX {
@@ -58,7 +63,7 @@ pub fn check_user_tag(tag: &Tag) -> Result<(), Fault> {
         );
         return Err(Fault::new(Code::InvalidParameterValue, message));
     }
-    if tag.key.to_ascii_lowercase().starts_with("aws:") {
+    if is_reserved(&tag.key) {
         let message = "Tag keys starting with 'aws:' are reserved for internal use";
         return Err(Fault::new(Code::InvalidParameterValue, message));
     }

@@ -12,6 +12,8 @@ pub enum Fault {
     Fail,
     /// The caller never gets on; the harness then drops it, as a kill -9 would.
     Kill,
+    /// The caller gets on when the test lets it: what happens meanwhile is a race that is won every time.
+    Pause,
 }
 
 #[derive(Debug, Default)]
@@ -19,6 +21,7 @@ struct Inner {
     passages: AtomicU64,
     plan: Mutex<Option<(u64, Fault)>>,
     reached: Notify,
+    resumed: Notify,
 }
 
 /// Shared by everything that has effects in one world. Each call passes twice: before and after its effect.
@@ -42,6 +45,16 @@ impl Gate {
         self.0.reached.notified().await;
     }
 
+    /// Resolves when a planned pause is reached.
+    pub async fn paused(&self) {
+        self.0.reached.notified().await;
+    }
+
+    /// Ends a pause.
+    pub fn resume(&self) {
+        self.0.resumed.notify_one();
+    }
+
     fn next(&self) -> Option<Fault> {
         let number = self.0.passages.fetch_add(1, Ordering::SeqCst);
         let mut plan = self.0.plan.lock().expect("the plan is only replaced");
@@ -58,15 +71,28 @@ impl Gate {
             None => Ok(()),
             Some(Fault::Fail) => Err(format!("planned failure of {call}")),
             Some(Fault::Kill) => self.hold().await,
+            Some(Fault::Pause) => {
+                self.pause().await;
+                Ok(())
+            }
         }
     }
 
     /// The passage after the effect, which can no longer fail.
     pub async fn pass_done(&self, _call: &'static str) {
-        if self.next() == Some(Fault::Kill) {
-            let held: Result<(), String> = self.hold().await;
-            debug_assert!(held.is_err(), "a held caller never returns");
+        match self.next() {
+            None | Some(Fault::Fail) => {}
+            Some(Fault::Kill) => {
+                let held: Result<(), String> = self.hold().await;
+                debug_assert!(held.is_err(), "a held caller never returns");
+            }
+            Some(Fault::Pause) => self.pause().await,
         }
+    }
+
+    async fn pause(&self) {
+        self.0.reached.notify_one();
+        self.0.resumed.notified().await;
     }
 
     async fn hold(&self) -> Result<(), String> {

@@ -11,6 +11,10 @@ impl Failure {
         Self::new(Code::InvalidId, format!("The ID '{shown}' is not valid"))
     }
 
+    pub(crate) fn tag_reserved() -> Self {
+        Self::value("Tag keys starting with 'aws:' are reserved for internal use")
+    }
+
     pub(crate) fn too_many_to_tag(limit: usize) -> Self {
         Self::value(format!("The request names more than {limit} resources."))
     }

@@ -108,15 +108,23 @@ mod tests {
         let world = World::new().await;
         let ids = ids(&world).await;
         let names: Vec<String> = (1..=ids.len()).map(|n| format!("ResourceId.{n}")).collect();
-        let mut params: Vec<(&str, &str)> = names.iter().map(String::as_str).zip(ids.iter().map(String::as_str)).collect();
+        let mut params: Vec<(&str, &str)> =
+            names.iter().map(String::as_str).zip(ids.iter().map(String::as_str)).collect();
         params.extend([("Tag.1.Key", "team"), ("Tag.1.Value", "a"), ("Tag.2.Key", "empty")]);
         assert_eq!(world.call("CreateTags", &params).await.ok().value("return"), "true");
-        world.call("CreateTags", &[("ResourceId.1", &ids[0]), ("Tag.1.Key", "team"), ("Tag.1.Value", "b")]).await.ok();
-        let tags = world.call("DescribeTags", &[("Filter.1.Name", "key"), ("Filter.1.Value.1", "team")]).await.ok();
+        world
+            .call("CreateTags", &[("ResourceId.1", &ids[0]), ("Tag.1.Key", "team"), ("Tag.1.Value", "b")])
+            .await
+            .ok();
+        let tags =
+            world.call("DescribeTags", &[("Filter.1.Name", "key"), ("Filter.1.Value.1", "team")]).await.ok();
         assert_eq!(tags.values("resourceId").len(), 4);
         assert_eq!(tags.values("value").iter().filter(|value| *value == "a").count(), 3);
         for (action, element) in [("DescribeKeyPairs", "keySet"), ("DescribeVpcs", "vpcSet")] {
-            assert!(world.call(action, &[]).await.ok().insides(element)[0].contains("<key>team</key>"), "{action}");
+            assert!(
+                world.call(action, &[]).await.ok().insides(element)[0].contains("<key>team</key>"),
+                "{action}"
+            );
         }
     }
 
@@ -186,7 +194,8 @@ mod tests {
         for range in [0..30, 30..50] {
             let keys: Vec<String> = range.map(|n| format!("k{n}")).collect();
             let names: Vec<String> = (1..=keys.len()).map(|n| format!("Tag.{n}.Key")).collect();
-            let mut params: Vec<(&str, &str)> = names.iter().map(String::as_str).zip(keys.iter().map(String::as_str)).collect();
+            let mut params: Vec<(&str, &str)> =
+                names.iter().map(String::as_str).zip(keys.iter().map(String::as_str)).collect();
             params.push(("ResourceId.1", &id));
             world.call("CreateTags", &params).await.ok();
         }

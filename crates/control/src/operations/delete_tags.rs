@@ -102,10 +102,12 @@ mod tests {
     async fn a_given_value_must_match_and_no_value_means_any() {
         let (world, id) = tagged_vpc().await;
         let id = ("ResourceId.1", id.as_str());
-        let not_that = [id, ("Tag.1.Key", "a"), ("Tag.1.Value", "2"), ("Tag.2.Key", "b"), ("Tag.2.Value", "")];
+        let not_that =
+            [id, ("Tag.1.Key", "a"), ("Tag.1.Value", "2"), ("Tag.2.Key", "b"), ("Tag.2.Value", "")];
         world.call("DeleteTags", &not_that).await.ok();
         assert_eq!(keys(&world).await, ["a", "b", "c"]);
-        let these = [id, ("Tag.1.Key", "a"), ("Tag.1.Value", "1"), ("Tag.2.Key", "b"), ("Tag.3.Key", "never")];
+        let these =
+            [id, ("Tag.1.Key", "a"), ("Tag.1.Value", "1"), ("Tag.2.Key", "b"), ("Tag.3.Key", "never")];
         assert_eq!(world.call("DeleteTags", &these).await.ok().value("return"), "true");
         assert_eq!(keys(&world).await, ["c"]);
         world.call("DeleteTags", &[id, ("Tag.1.Key", "c"), ("Tag.1.Value", "")]).await.ok();

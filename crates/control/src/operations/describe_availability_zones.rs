@@ -35,11 +35,14 @@ struct Zone {
     #[xml("messageSet")]
     messages: Vec<String>,
     region_name: Region,
-    zone_name: AvailabilityZone,
-    zone_id: String,
+    #[xml("zoneName")]
+    name: AvailabilityZone,
+    #[xml("zoneId")]
+    id: String,
     group_name: String,
     network_border_group: Region,
-    zone_type: &'static str,
+    #[xml("zoneType")]
+    kind: &'static str,
     #[xml("zoneState")]
     state: &'static str,
 }
@@ -54,9 +57,9 @@ const FILTERS: Table<Zone> = Table {
         ("parent-zone-name", |_| Vec::new()),
         ("region-name", |zone| one(zone.region_name)),
         ("state", |zone| one(zone.state)),
-        ("zone-id", |zone| one(&zone.zone_id)),
-        ("zone-name", |zone| one(zone.zone_name)),
-        ("zone-type", |zone| one(zone.zone_type)),
+        ("zone-id", |zone| one(&zone.id)),
+        ("zone-name", |zone| one(zone.name)),
+        ("zone-type", |zone| one(zone.kind)),
     ],
     tags: None,
 };
@@ -73,21 +76,21 @@ impl Operation for DescribeAvailabilityZones {
         let filters = Filters::parse(&req.filters, &FILTERS)?;
         let mut zones: Vec<Zone> = cx.region().zones().map(zone).collect();
         let unknown_name = req.zone_names.iter().find(|name| zones.iter().all(|z| !has_name(z, name)));
-        let unknown_id = req.zone_ids.iter().find(|id| zones.iter().all(|z| z.zone_id != **id));
+        let unknown_id = req.zone_ids.iter().find(|id| zones.iter().all(|z| z.id != **id));
         if let Some(unknown) = unknown_name.or(unknown_id) {
             return Err(Failure::zone_invalid(unknown));
         }
         let names_all = req.zone_names.is_empty() && req.zone_ids.is_empty();
         zones.retain(|z| {
             let is_named = req.zone_names.iter().any(|name| has_name(z, name));
-            (names_all || is_named || req.zone_ids.contains(&z.zone_id)) && filters.matches(z)
+            (names_all || is_named || req.zone_ids.contains(&z.id)) && filters.matches(z)
         });
         Ok(Response { zones })
     }
 }
 
 fn has_name(zone: &Zone, name: &str) -> bool {
-    zone.zone_name.to_string() == name
+    zone.name.to_string() == name
 }
 
 fn zone(zone: AvailabilityZone) -> Zone {
@@ -95,11 +98,11 @@ fn zone(zone: AvailabilityZone) -> Zone {
         opt_in_status: "opt-in-not-required",
         messages: Vec::new(),
         region_name: zone.region,
-        zone_name: zone,
-        zone_id: zone.zone_id(),
+        name: zone,
+        id: zone.zone_id(),
         group_name: zone.region.to_string(),
         network_border_group: zone.region,
-        zone_type: "availability-zone",
+        kind: "availability-zone",
         state: "available",
     }
 }
@@ -113,7 +116,8 @@ mod tests {
     #[tokio::test]
     async fn the_zones_of_the_region_are_listed() {
         let world = World::new().await;
-        let reply = world.call_as(&world.owner, "eu-west-1", ACTION, &[("AllAvailabilityZones", "true")]).await.ok();
+        let reply =
+            world.call_as(&world.owner, "eu-west-1", ACTION, &[("AllAvailabilityZones", "true")]).await.ok();
         assert_eq!(reply.values("zoneName"), ["eu-west-1a", "eu-west-1b", "eu-west-1c"]);
         assert_eq!(reply.values("zoneId"), ["euw1-az1", "euw1-az2", "euw1-az3"]);
         assert_eq!(reply.value("zoneState"), "available");

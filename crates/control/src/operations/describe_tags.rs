@@ -64,10 +64,7 @@ impl Operation for DescribeTags {
             resource_type: row.resource_type,
             value: row.tag.value,
         };
-        Ok(Response {
-            next_token: page.next_token,
-            tags: page.items.into_iter().map(description).collect(),
-        })
+        Ok(Response { next_token: page.next_token, tags: page.items.into_iter().map(description).collect() })
     }
 }
 
@@ -80,7 +77,9 @@ mod tests {
         let world = World::new().await;
         let subnets = world.call("DescribeSubnets", &[]).await.ok().values("subnetId");
         let vpc = world.call("DescribeVpcs", &[]).await.ok().value("vpcId");
-        for (n, (id, kind)) in [(&subnets[0], "subnet"), (&subnets[1], "subnet"), (&vpc, "vpc")].into_iter().enumerate() {
+        for (n, (id, kind)) in
+            [(&subnets[0], "subnet"), (&subnets[1], "subnet"), (&vpc, "vpc")].into_iter().enumerate()
+        {
             let n = n.to_string();
             let params = [
                 ("ResourceId.1", id.as_str()),
@@ -125,7 +124,10 @@ mod tests {
         let second = world.call("DescribeTags", &[("MaxResults", "5"), ("NextToken", &token)]).await.ok();
         assert_eq!((first.values("key").len(), second.values("key").len()), (5, 1));
         assert!(!second.has("nextToken"));
-        assert_eq!(world.call("DescribeTags", &[("MaxResults", "4")]).await.error_code(), "InvalidMaxResults");
+        assert_eq!(
+            world.call("DescribeTags", &[("MaxResults", "4")]).await.error_code(),
+            "InvalidMaxResults"
+        );
     }
 
     #[tokio::test]

@@ -87,9 +87,13 @@ mod tests {
     #[tokio::test]
     async fn every_account_has_a_default_vpc_in_every_region() {
         let world = World::new().await;
-        let reply = world.call("DescribeVpcs", &[("Filter.1.Name", "isDefault"), ("Filter.1.Value.1", "true")]);
+        let reply =
+            world.call("DescribeVpcs", &[("Filter.1.Name", "isDefault"), ("Filter.1.Value.1", "true")]);
         let reply = reply.await.ok();
-        assert_eq!((reply.value("isDefault"), reply.value("state")), ("true".into(), "available".into()));
+        assert_eq!(
+            (reply.value("isDefault"), reply.values("state")),
+            ("true".into(), vec!["associated".to_owned(), "available".to_owned()])
+        );
         assert_eq!(reply.values("cidrBlock"), ["172.31.0.0/16", "172.31.0.0/16"]);
         assert_eq!(reply.value("ownerId"), world.owner.id.as_str());
         let elsewhere = world.call_as(&world.owner, "sa-east-1", "DescribeVpcs", &[]).await.ok();
@@ -100,7 +104,10 @@ mod tests {
     async fn filters_and_ids_narrow_the_list() {
         let world = World::new().await;
         let id = world.call("DescribeVpcs", &[]).await.ok().value("vpcId");
-        world.call("CreateTags", &[("ResourceId.1", &id), ("Tag.1.Key", "a"), ("Tag.1.Value", "b")]).await.ok();
+        world
+            .call("CreateTags", &[("ResourceId.1", &id), ("Tag.1.Key", "a"), ("Tag.1.Value", "b")])
+            .await
+            .ok();
         for (name, value, found) in [
             ("cidr", "172.31.0.0/16", true),
             ("cidr-block-association.state", "associated", true),
@@ -110,7 +117,10 @@ mod tests {
             ("ipv6-cidr-block-association.state", "*", false),
             ("vpc-id", id.as_str(), true),
         ] {
-            let reply = world.call("DescribeVpcs", &[("Filter.1.Name", name), ("Filter.1.Value.1", value)]).await.ok();
+            let reply = world
+                .call("DescribeVpcs", &[("Filter.1.Name", name), ("Filter.1.Value.1", value)])
+                .await
+                .ok();
             assert_eq!(reply.has("vpcId"), found, "{name} {value}");
         }
         assert_eq!(world.call("DescribeVpcs", &[("VpcId.1", &id)]).await.ok().values("vpcId"), [id.clone()]);
@@ -126,6 +136,9 @@ mod tests {
         let reply = world.call_as(&other, REGION, "DescribeVpcs", &[("VpcId.1", &id)]).await;
         assert_eq!(reply.error_code(), "InvalidVpcID.NotFound");
         assert_eq!(reply.error_message(), format!("The vpc ID '{id}' does not exist"));
-        assert_eq!(world.call("DescribeVpcs", &[("VpcId.1", "vpc-x")]).await.error_code(), "InvalidVpcID.Malformed");
+        assert_eq!(
+            world.call("DescribeVpcs", &[("VpcId.1", "vpc-x")]).await.error_code(),
+            "InvalidVpcID.Malformed"
+        );
     }
 }

@@ -1,5 +1,7 @@
 //! What an operation sees: the caller, the transaction behind look-ups, and the effects.
 
+use std::ops::RangeInclusive;
+
 use metastore::Tx;
 use wire::page::{Listing, Page, Paging};
 
@@ -82,6 +84,17 @@ impl<'t> Cx<'t> {
         paging: &Paging,
         key: impl Fn(&T) -> String,
     ) -> Result<Page<T>, Failure> {
+        self.page_within(&model::limits::PAGE_RESULTS, items, paging, key)
+    }
+
+    /// The same for an action whose pages have other bounds than most.
+    pub(crate) fn page_within<T>(
+        &self,
+        bounds: &RangeInclusive<u32>,
+        items: Vec<T>,
+        paging: &Paging,
+        key: impl Fn(&T) -> String,
+    ) -> Result<Page<T>, Failure> {
         let listing = Listing {
             key: &self.env.token_key,
             account: self.caller.account.as_str(),
@@ -89,7 +102,7 @@ impl<'t> Cx<'t> {
             action: self.asked.action,
             query: self.asked.query,
         };
-        Ok(listing.page(paging, &model::limits::PAGE_RESULTS, items, key)?)
+        Ok(listing.page(paging, bounds, items, key)?)
     }
 
     /// Ends a dry run; otherwise the only way to a writer.

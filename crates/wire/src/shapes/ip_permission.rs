@@ -54,13 +54,12 @@ impl IpPermission {
                 (bundle.ip_protocol.as_str(), bundle.from_port, bundle.to_port)
                     == (rule.protocol.as_str(), rule.from_port, rule.to_port)
             };
-            match bundles.iter_mut().find(same) {
-                Some(bundle) => bundle.add(rule),
-                None => {
-                    let mut bundle = Self::empty(rule);
-                    bundle.add(rule);
-                    bundles.push(bundle);
-                }
+            if let Some(bundle) = bundles.iter_mut().find(same) {
+                bundle.add(rule);
+            } else {
+                let mut bundle = Self::empty(rule);
+                bundle.add(rule);
+                bundles.push(bundle);
             }
         }
         bundles

@@ -75,6 +75,5 @@ pub(super) fn pem(label: &str, bytes: &[u8], columns: usize) -> String {
         }
         pem.push(character);
     }
-    pem.push_str(&format!("\n-----END {label}-----\n"));
-    pem
+    pem + "\n-----END " + label + "-----\n"
 }

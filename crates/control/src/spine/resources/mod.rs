@@ -9,6 +9,7 @@ pub(crate) mod instances;
 pub(crate) mod key_pairs;
 pub(crate) mod network;
 pub(crate) mod snapshots;
+pub(crate) mod taggable;
 pub(crate) mod tags;
 pub(crate) mod uploads;
 pub(crate) mod volumes;

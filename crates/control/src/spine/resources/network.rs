@@ -1,6 +1,6 @@
 //! VPCs, subnets and security groups of the account in the region.
 
-use model::{SecurityGroup, SecurityGroupId, Subnet, SubnetId, Vpc, VpcId};
+use model::{SecurityGroup, SecurityGroupId, SecurityGroupRule, Subnet, SubnetId, Vpc, VpcId};
 
 use super::super::cx::Cx;
 use super::super::granted::{Creation, Granted};
@@ -56,6 +56,22 @@ impl Cx<'_> {
         let found = all.find(|group| group.group_name == name && group.vpc_id == vpc_id);
         found.ok_or_else(|| Failure::group_not_found(name))
     }
+
+    /// The group that a request names by its id or, in the default VPC, by its name.
+    pub(crate) async fn security_group_named(
+        &mut self,
+        id: Option<&SecurityGroupId>,
+        name: Option<&str>,
+    ) -> Result<Granted<SecurityGroup>, Failure> {
+        match (id, name) {
+            (Some(id), None) => self.security_group(id).await,
+            (None, Some(name)) => self.security_group_by_name(name).await,
+            (Some(_), Some(_)) => {
+                Err(Failure::combination("The parameters GroupId and GroupName cannot be used together"))
+            }
+            (None, None) => Err(Failure::missing("GroupId")),
+        }
+    }
 }
 
 impl Write<'_, '_> {
@@ -75,10 +91,40 @@ impl Write<'_, '_> {
         Ok(self.cx.tx.security_group_update(&group).await?)
     }
 
+    /// Gives the group rules, each with the tags of its creation.
+    pub(crate) async fn ingress_add(
+        &mut self,
+        creation: &Creation,
+        group: Granted<SecurityGroup>,
+        rules: &[SecurityGroupRule],
+    ) -> Result<(), Failure> {
+        self.security_group_update(group.with(|group| group.ingress.extend_from_slice(rules))).await?;
+        for rule in rules {
+            self.created_tags_put(creation, rule.rule_id.as_str()).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes rules from the group, and their tags.
+    pub(crate) async fn ingress_remove(
+        &mut self,
+        group: Granted<SecurityGroup>,
+        rules: &[SecurityGroupRule],
+    ) -> Result<(), Failure> {
+        for rule in rules {
+            self.cx.tx.tags_delete_all(rule.rule_id.as_str()).await?;
+        }
+        let stays = |rule: &SecurityGroupRule| rules.iter().all(|gone| gone.rule_id != rule.rule_id);
+        self.security_group_update(group.with(|group| group.ingress.retain(stays))).await
+    }
+
     pub(crate) async fn security_group_delete(
         &mut self,
         group: Granted<SecurityGroup>,
     ) -> Result<(), Failure> {
+        for rule in group.ingress.iter().chain(&group.egress) {
+            self.cx.tx.tags_delete_all(rule.rule_id.as_str()).await?;
+        }
         self.cx.tx.tags_delete_all(group.group_id.as_str()).await?;
         self.cx.tx.security_group_delete(&group.group_id).await?;
         Ok(())

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use metastore::TagRow;
 use model::limits::TAGS_PER_RESOURCE_MAX;
 use model::{ResourceType, Tag};
 use wire::shapes::TagSpecification;
@@ -14,7 +15,7 @@ use crate::failure::Failure;
 /// Tags of several resources, by id.
 pub(crate) type TagMap = BTreeMap<String, Vec<Tag>>;
 
-pub(in crate::spine) fn check_new_tags(tags: &[Tag]) -> Result<(), Failure> {
+pub(crate) fn check_new_tags(tags: &[Tag]) -> Result<(), Failure> {
     if tags.len() > TAGS_PER_RESOURCE_MAX {
         return Err(Failure::tag_limit(TAGS_PER_RESOURCE_MAX));
     }
@@ -38,6 +39,11 @@ impl Cx<'_> {
     ) -> Result<TagMap, Failure> {
         let ids: Vec<&str> = ids.into_iter().collect();
         Ok(self.tx.tags_of_many(&ids).await?)
+    }
+
+    /// Every tag of the account in the region.
+    pub(crate) async fn all_tags(&mut self) -> Result<Vec<TagRow>, Failure> {
+        Ok(self.tx.tags_in(&self.caller.account, self.caller.region).await?)
     }
 }
 
