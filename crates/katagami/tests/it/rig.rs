@@ -104,6 +104,22 @@ impl Drop for Server {
     fn drop(&mut self) {
         drop(self.child.kill());
         drop(self.child.wait());
+        if std::thread::panicking() {
+            end_machines(&self.data);
+        }
+    }
+}
+
+/// A test that failed leaves no guests behind.
+fn end_machines(data: &Path) {
+    let directories = std::fs::read_dir(data.join("machines")).into_iter().flatten().flatten();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    for directory in directories {
+        runtime.block_on(async {
+            if let Ok(mut machine) = machine::Client::connect(&directory.path()).await {
+                drop(machine.stop(None, true).await);
+            }
+        });
     }
 }
 
