@@ -177,4 +177,21 @@ mod tests {
         }
         assert_eq!(world.dump().await, before);
     }
+
+    #[tokio::test]
+    async fn a_vpc_has_a_limited_number_of_groups() {
+        let world = World::new().await;
+        let params = [("GroupName", "web"), ("GroupDescription", "d")];
+        let id = world.call(ACTION, &params).await.ok().value("groupId");
+        let mut tx = world.metastore.write().await.unwrap();
+        let mut group = tx.security_group_get(&id.parse().unwrap()).await.unwrap().unwrap();
+        for n in 2..model::limits::SECURITY_GROUPS_PER_VPC_MAX {
+            group.group_id = model::SecurityGroupId::generate(world.ids());
+            group.group_name = format!("group {n}");
+            tx.security_group_insert(&group).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        let reply = world.call(ACTION, &[("GroupName", "more"), ("GroupDescription", "d")]).await;
+        assert_eq!(reply.error_code(), "SecurityGroupLimitExceeded");
+    }
 }

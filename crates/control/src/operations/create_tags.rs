@@ -169,6 +169,34 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn images_volumes_snapshots_and_instances_are_tagged_too() {
+        let world = World::new().await;
+        let image = world.seed_image("base", b"boot me").await;
+        let instance = world.seed_instance(&image).await;
+        let volume = world.seed_volume(1, None).await;
+        let snapshot =
+            world.call("CreateSnapshot", &[("VolumeId", volume.as_str())]).await.ok().value("snapshotId");
+        let params = [
+            ("ResourceId.1", image.as_str()),
+            ("ResourceId.2", instance.as_str()),
+            ("ResourceId.3", volume.as_str()),
+            ("ResourceId.4", snapshot.as_str()),
+            ("Tag.1.Key", "k"),
+        ];
+        world.call("CreateTags", &params).await.ok();
+        let tags = world.call("DescribeTags", &[]).await.ok();
+        let mut types = tags.values("resourceType");
+        types.sort();
+        assert_eq!(types, ["image", "instance", "snapshot", "volume"]);
+        let public = [("ImageId", image.as_str()), ("LaunchPermission.Add.1.Group", "all")];
+        world.call("ModifyImageAttribute", &public).await.ok();
+        let other = world.account("other").await;
+        let params = [("ResourceId.1", image.as_str()), ("Tag.1.Key", "theirs")];
+        let reply = world.call_as(&other, REGION, "CreateTags", &params).await;
+        assert_eq!(reply.error_code(), "InvalidAMIID.NotFound");
+    }
+
+    #[tokio::test]
     async fn tags_that_break_the_rules_are_refused() {
         let world = World::new().await;
         let id = ids(&world).await.remove(1);
@@ -185,6 +213,10 @@ mod tests {
             assert_eq!(world.call("CreateTags", &params).await.error_code(), code, "{params:?}");
         }
         assert_eq!(world.call("CreateTags", &[("Tag.1.Key", "a")]).await.error_code(), "MissingParameter");
+        let names: Vec<String> = (1..=1001).map(|n| format!("ResourceId.{n}")).collect();
+        let mut many: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), id.as_str())).collect();
+        many.push(("Tag.1.Key", "a"));
+        assert_eq!(world.call("CreateTags", &many).await.error_code(), "InvalidParameterValue");
     }
 
     #[tokio::test]

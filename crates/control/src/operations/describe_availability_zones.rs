@@ -1,7 +1,7 @@
 //! `DescribeAvailabilityZones`: the zones of the caller's region, by name and by id.
 
 use model::{AvailabilityZone, Code, Region};
-use wire::filter::{Filters, Table, one};
+use wire::filter::{Filters, Table, many, one};
 use wire::shapes::Filter;
 use wire::{FromQuery, ToXml};
 
@@ -33,7 +33,7 @@ pub(super) struct Response {
 struct Zone {
     opt_in_status: &'static str,
     #[xml("messageSet")]
-    messages: Vec<String>,
+    messages: Vec<ZoneMessage>,
     region_name: Region,
     #[xml("zoneName")]
     name: AvailabilityZone,
@@ -47,11 +47,16 @@ struct Zone {
     state: &'static str,
 }
 
+#[derive(Debug, ToXml)]
+struct ZoneMessage {
+    message: String,
+}
+
 const FILTERS: Table<Zone> = Table {
     names: &[
         ("group-long-name", |_| Vec::new()),
         ("group-name", |zone| one(&zone.group_name)),
-        ("message", |zone| zone.messages.clone()),
+        ("message", |zone| many(zone.messages.iter().map(|m| &m.message))),
         ("opt-in-status", |zone| one(zone.opt_in_status)),
         ("parent-zone-id", |_| Vec::new()),
         ("parent-zone-name", |_| Vec::new()),

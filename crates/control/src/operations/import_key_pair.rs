@@ -130,4 +130,24 @@ mod tests {
         let bad_name = [("KeyName", " k"), ("PublicKeyMaterial", material.as_str())];
         assert_eq!(world.call("ImportKeyPair", &bad_name).await.error_code(), "InvalidParameterValue");
     }
+
+    #[tokio::test]
+    async fn an_account_has_a_limited_number_of_pairs() {
+        let world = World::new().await;
+        let material = material(LINE);
+        let params = [("KeyName", "k"), ("PublicKeyMaterial", material.as_str())];
+        let id = world.call("ImportKeyPair", &params).await.ok().value("keyPairId");
+        let mut tx = world.metastore.write().await.unwrap();
+        let mut pair = tx.key_pair_get(&id.parse().unwrap()).await.unwrap().unwrap();
+        for n in 1..model::limits::KEY_PAIRS_PER_REGION_MAX {
+            pair.key_pair_id = model::KeyPairId::generate(world.ids());
+            pair.key_name = format!("k{n}");
+            tx.key_pair_insert(&pair).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        let params = [("KeyName", "more"), ("PublicKeyMaterial", material.as_str())];
+        assert_eq!(world.call("ImportKeyPair", &params).await.error_code(), "KeyPairLimitExceeded");
+        let params = [("KeyName", "more"), ("KeyType", "ed25519")];
+        assert_eq!(world.call("CreateKeyPair", &params).await.error_code(), "KeyPairLimitExceeded");
+    }
 }
