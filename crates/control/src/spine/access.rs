@@ -2,7 +2,7 @@
 
 /// The permission is the IAM action name, such as `ec2:DescribeImages`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
+pub(crate) enum Access {
     /// Changes nothing.
     Read(&'static str),
     Write(&'static str),
@@ -11,21 +11,21 @@ pub enum Access {
 }
 
 impl Access {
-    pub const fn is_write(self) -> bool {
+    pub(crate) const fn is_write(self) -> bool {
         matches!(self, Self::Write(_))
     }
 }
 
 /// The API that an action belongs to; decides envelopes and versions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Service {
+pub(crate) enum Service {
     Ec2,
     Sts,
 }
 
 impl Service {
     /// The service's name in credential scopes.
-    pub const fn scope(self) -> &'static str {
+    pub(crate) const fn scope(self) -> &'static str {
         match self {
             Self::Ec2 => "ec2",
             Self::Sts => "sts",
@@ -33,7 +33,7 @@ impl Service {
     }
 
     /// The name of the service model that public SDKs carry, and of its API version.
-    pub const fn version(self) -> &'static str {
+    pub(crate) const fn version(self) -> &'static str {
         match self {
             Self::Ec2 => "2016-11-15",
             Self::Sts => "2011-06-15",

@@ -71,7 +71,6 @@ impl Dispatcher {
                 account: key.account_id,
                 region: Region::from_str(&claim.scope.region)?,
                 request_id: request_id.to_owned(),
-                access_key_id: key.access_key_id,
             },
             service: claim.scope.service,
         })
@@ -89,12 +88,7 @@ impl Dispatcher {
         let region = claim.as_ref().map_or(FALLBACK_REGION, |claim| claim.scope.region.as_str());
         let service =
             claim.as_ref().map_or_else(|| guessed_service(call), |claim| claim.scope.service.clone());
-        let caller = Caller {
-            account,
-            region: Region::from_str(region)?,
-            request_id: request_id.to_owned(),
-            access_key_id,
-        };
+        let caller = Caller { account, region: Region::from_str(region)?, request_id: request_id.to_owned() };
         Ok(Authenticated { caller, service })
     }
 

@@ -14,12 +14,10 @@ use crate::failure::Failure;
 
 /// Who calls, and where.
 #[derive(Debug, Clone)]
-pub struct Caller {
-    pub account: AccountId,
-    pub region: Region,
-    pub request_id: String,
-    /// For `GetCallerIdentity` and the audit trail.
-    pub access_key_id: String,
+pub(crate) struct Caller {
+    pub(crate) account: AccountId,
+    pub(crate) region: Region,
+    pub(crate) request_id: String,
 }
 
 /// What is asked, apart from by whom.
@@ -52,10 +50,6 @@ impl<'t> Cx<'t> {
 
     pub(crate) fn region(&self) -> Region {
         self.caller.region
-    }
-
-    pub(crate) fn caller(&self) -> &Caller {
-        self.caller
     }
 
     pub(crate) fn now(&self) -> Timestamp {

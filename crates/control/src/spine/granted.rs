@@ -32,13 +32,6 @@ pub(crate) struct Creation {
     pub(in crate::spine) tags: Vec<model::Tag>,
 }
 
-impl Creation {
-    /// The tags that the new resource will carry; answers of create calls show them.
-    pub(crate) fn tags(&self) -> &[model::Tag] {
-        &self.tags
-    }
-}
-
 impl<T> Granted<T> {
     /// The same resource, changed, ready for a write.
     pub(crate) fn with(mut self, change: impl FnOnce(&mut T)) -> Self {

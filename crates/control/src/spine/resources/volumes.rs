@@ -1,6 +1,6 @@
 //! Volumes: the owner's alone.
 
-use model::{InstanceId, Volume, VolumeId};
+use model::{Volume, VolumeId};
 
 use super::super::cx::Cx;
 use super::super::granted::{Creation, Granted};
@@ -19,14 +19,6 @@ impl Cx<'_> {
     pub(crate) async fn volumes(&mut self) -> Result<Vec<Volume>, Failure> {
         Ok(self.tx.volumes_owned(&self.caller.account, self.caller.region).await?)
     }
-
-    pub(crate) async fn volumes_of_instance(
-        &mut self,
-        id: &InstanceId,
-    ) -> Result<Vec<Granted<Volume>>, Failure> {
-        let volumes = self.tx.volumes_of_instance(id).await?;
-        Ok(volumes.into_iter().filter(|v| v.owner_id == self.caller.account).map(Granted::new).collect())
-    }
 }
 
 impl Write<'_, '_> {
@@ -37,9 +29,5 @@ impl Write<'_, '_> {
     ) -> Result<(), Failure> {
         self.cx.tx.volume_insert(volume).await?;
         self.created_tags_put(creation, volume.volume_id.as_str()).await
-    }
-
-    pub(crate) async fn volume_update(&mut self, volume: Granted<Volume>) -> Result<(), Failure> {
-        Ok(self.cx.tx.volume_update(&volume).await?)
     }
 }
