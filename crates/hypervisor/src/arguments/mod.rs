@@ -72,7 +72,8 @@ fn base(args: &mut Arguments, spec: &Spec, accelerator: Accelerator) {
         Firmware::Bios => "",
         Firmware::Uefi { .. } => ",pflash0=firmware-code,pflash1=firmware-vars",
     };
-    args.option("-machine", format!("{machine},usb=off,vmport=off{flash}"));
+    // Without `graphics`, SeaBIOS speaks on the serial port: that is how a console tells that nothing boots.
+    args.option("-machine", format!("{machine},usb=off,vmport=off,graphics=off{flash}"));
     args.option("-accel", accel);
     args.option("-cpu", cpu);
     args.option("-smp", format!("cpus={},sockets=1", spec.vcpus));

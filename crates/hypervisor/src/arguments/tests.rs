@@ -34,7 +34,7 @@ fn a_nitro_machine_in_full() {
 -nodefaults
 -no-user-config
 -sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny
--machine q35,usb=off,vmport=off
+-machine q35,usb=off,vmport=off,graphics=off
 -accel tcg,thread=multi
 -cpu max
 -smp cpus=2,sockets=1
@@ -73,7 +73,7 @@ fn an_older_type_gets_conventional_pci_and_uefi_gets_flash() {
     spec.nic = None;
     let args = joined(&spec, Accelerator::Kvm);
     assert!(
-        args.contains("-machine pc,usb=off,vmport=off,pflash0=firmware-code,pflash1=firmware-vars\n"),
+        args.contains("-machine pc,usb=off,vmport=off,graphics=off,pflash0=firmware-code,pflash1=firmware-vars\n"),
         "{args}"
     );
     assert!(args.contains("-accel kvm\n-cpu host\n"), "{args}");
