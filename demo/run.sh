@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 LISTEN=${LISTEN:-127.0.0.1:4566}
 HERE=$PWD/target/demo
 DATA=$HERE/data
-KATAGAMI=$PWD/target/release/katagami
+KATAGAMI=${KATAGAMI:-$PWD/target/release/katagami}
 KEY=$HERE/demo.pem
 USER_DATA=$HERE/user-data.sh
 PATH=$PWD/target/venv/bin:$PATH
@@ -23,7 +23,7 @@ set_up() {
   scripts/setup-system.sh build guests clients
   scripts/setup-disk.sh
   scripts/setup-python.sh
-  cargo build -q --release --locked -p katagami
+  [ "$KATAGAMI" != "$PWD/target/release/katagami" ] || cargo build -q --release --locked -p katagami
 }
 
 healthy() { curl -sf -o /dev/null --max-time 2 "$AWS_ENDPOINT_URL/_katagami/health"; }
@@ -119,7 +119,7 @@ SHOW_LINES=2 run aws ec2 wait instance-status-ok --instance-ids "$FIRST"
 
 step "4 in the guest"
 run aws ec2 describe-instances --instance-ids "$FIRST" --query 'Reservations[].Instances[].[InstanceId,State.Name,PublicIpAddress,PrivateIpAddress]' --output text
-show_guest "$FIRST" 'hostname; cat /etc/demo-user-data; curl -s http://169.254.169.254/latest/meta-data/instance-id'
+show_guest "$FIRST" 'cloud-init status --wait >/dev/null; hostname; cat /etc/demo-user-data; curl -s http://169.254.169.254/latest/meta-data/instance-id'
 check "cloud-init ran the user data" grep -q "user data ran" <<<"$ANSWER"
 check "the metadata service knows the instance" grep -q "$FIRST" <<<"$ANSWER"
 show_guest "$FIRST" 'sudo apt-get -qq update && sudo apt-get -qq -y install --no-install-recommends hello >/dev/null 2>&1; hello || true'
