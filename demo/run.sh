@@ -81,10 +81,18 @@ launch() {
   until_true 300 "ssh to ${!variable}" ssh_works "${!variable}"
 }
 
+# end_machines: those that an earlier, interrupted demo left; each process is told apart by this demo's folder.
+end_machines() {
+  local pid
+  for pid in $(machines); do kill "$pid" 2>/dev/null || true; done
+  for _ in $(seq 100); do [ -n "$(machines)" ] || return 0; sleep 0.1; done
+  for pid in $(machines); do kill -9 "$pid" 2>/dev/null || true; done
+}
+
 prepare() {
   mkdir -p "$HERE"
   stop_all
-  [ -z "$(machines)" ] || fail "machines of an earlier demo still run: $(machines | tr '\n' ' ')"
+  end_machines
   rm -rf "$DATA" "$KEY" "$HERE/server.log"
   printf '#!/bin/sh\necho "user data ran" > /etc/demo-user-data\n' > "$USER_DATA"
 }

@@ -51,7 +51,10 @@ pub struct VolumeBase {
 
 impl fmt::Debug for VolumeBase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("VolumeBase").field("root", &self.root).field("domain", &self.domain).finish_non_exhaustive()
+        f.debug_struct("VolumeBase")
+            .field("root", &self.root)
+            .field("domain", &self.domain)
+            .finish_non_exhaustive()
     }
 }
 
@@ -110,10 +113,15 @@ pub enum MachineStatus {
     /// Never started here, or forgotten.
     Absent,
     Starting,
-    Running { reachable_since: Option<Timestamp>, accelerator: String },
+    Running {
+        reachable_since: Option<Timestamp>,
+        accelerator: String,
+    },
     Stopping,
     /// The process is gone; the record it left tells why.
-    Exited { cause: ExitCause },
+    Exited {
+        cause: ExitCause,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -145,7 +153,12 @@ pub trait Host: Send + Sync + fmt::Debug {
         since: Option<&'a str>,
     ) -> HostResult<'a, Vec<FrozenExtent>>;
     /// Bytes of a frozen extent or of a part of one. Called very often: implementations keep the layer open.
-    fn frozen_read<'a>(&'a self, key: &'a str, freeze: &'a str, extent: FrozenExtent) -> HostResult<'a, Bytes>;
+    fn frozen_read<'a>(
+        &'a self,
+        key: &'a str,
+        freeze: &'a str,
+        extent: FrozenExtent,
+    ) -> HostResult<'a, Bytes>;
     /// The frozen content will not be read again; the name stays known as the lower end of a difference.
     fn freeze_release<'a>(&'a self, key: &'a str, freeze: &'a str) -> HostResult<'a, ()>;
 

@@ -10,13 +10,11 @@ impl Failure {
     }
 
     pub(crate) fn images_not_found(ids: &[ImageId]) -> Self {
-        match ids {
-            [one] => Self::image_not_found(one),
-            _ => {
-                let list = ids.iter().map(ImageId::as_str).collect::<Vec<_>>().join(", ");
-                Self::new(Code::InvalidAmiIdNotFound, format!("The image ids '[{list}]' do not exist"))
-            }
+        if let [one] = ids {
+            return Self::image_not_found(one);
         }
+        let list = ids.iter().map(ImageId::as_str).collect::<Vec<_>>().join(", ");
+        Self::new(Code::InvalidAmiIdNotFound, format!("The image ids '[{list}]' do not exist"))
     }
 
     pub(crate) fn image_gone(id: &ImageId) -> Self {

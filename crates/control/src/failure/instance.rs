@@ -6,15 +6,9 @@ use super::Failure;
 
 impl Failure {
     pub(crate) fn instances_not_found(ids: &[InstanceId]) -> Self {
-        match ids {
-            [one] => {
-                Self::new(Code::InvalidInstanceIdNotFound, format!("The instance ID '{one}' does not exist"))
-            }
-            _ => {
-                let list = ids.iter().map(InstanceId::as_str).collect::<Vec<_>>().join(", ");
-                Self::new(Code::InvalidInstanceIdNotFound, format!("The instance IDs '{list}' do not exist"))
-            }
-        }
+        let list = ids.iter().map(InstanceId::as_str).collect::<Vec<_>>().join(", ");
+        let (noun, verb) = if ids.len() == 1 { ("ID", "does") } else { ("IDs", "do") };
+        Self::new(Code::InvalidInstanceIdNotFound, format!("The instance {noun} '{list}' {verb} not exist"))
     }
 
     pub(crate) fn instance_state(id: &InstanceId, state: InstanceState, wanted: &str) -> Self {

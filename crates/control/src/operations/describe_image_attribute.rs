@@ -81,7 +81,7 @@ fn fill(response: &mut Response, image: &Image, attribute: &str) -> Result<(), F
         "tpmsupport" => response.tpm_support = value(image.tpm_support.as_ref()),
         "uefidata" => response.uefi_data = value(None),
         "lastlaunchedtime" => {
-            response.last_launched_time = Some(AttributeValue::of(image.last_launched_time))
+            response.last_launched_time = Some(AttributeValue::of(image.last_launched_time));
         }
         "imdssupport" => response.imds_support = value(image.imds_support.as_ref()),
         "deregistrationprotection" => {

@@ -40,10 +40,13 @@ struct InstanceStatus {
     availability_zone_id: String,
     instance_state: shapes::InstanceState,
     /// The guest's network answers.
-    instance_status: Summary,
+    #[xml("instanceStatus")]
+    guest: Summary,
     /// The machine runs.
-    system_status: Summary,
-    attached_ebs_status: Summary,
+    #[xml("systemStatus")]
+    system: Summary,
+    #[xml("attachedEbsStatus")]
+    volumes: Summary,
 }
 
 #[derive(Debug, ToXml)]
@@ -164,8 +167,8 @@ fn status(instance: &Instance) -> InstanceStatus {
         availability_zone: instance.availability_zone,
         availability_zone_id: instance.availability_zone.zone_id(),
         instance_state: instance.state.into(),
-        instance_status: summary(instance_check(instance)),
-        system_status: summary(system_check(instance)),
-        attached_ebs_status: summary(system_check(instance)),
+        guest: summary(instance_check(instance)),
+        system: summary(system_check(instance)),
+        volumes: summary(system_check(instance)),
     }
 }

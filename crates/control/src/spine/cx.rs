@@ -68,7 +68,7 @@ impl<'t> Cx<'t> {
     /// Whether the caller may create a resource of this kind carrying `tags`.
     pub(crate) fn may_create(&self, resource_type: ResourceType, tags: &[Tag]) -> Result<Creation, Failure> {
         super::resources::tags::check_new_tags(tags)?;
-        Ok(Creation { resource_type, tags: tags.to_vec() })
+        Ok(Creation { owner_id: self.caller.account.clone(), resource_type, tags: tags.to_vec() })
     }
 
     /// One page of a listing that is sorted by `key`.

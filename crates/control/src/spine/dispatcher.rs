@@ -92,41 +92,25 @@ impl Dispatcher {
         let answered = AssertUnwindSafe(self.route(&call, &request_id)).catch_unwind().await;
         answered.unwrap_or_else(|panic| {
             let failure = Failure::internal(format!("panic: {}", panic_text(panic.as_ref())));
-            self.refuse(&call, &request_id, &failure)
+            refuse(&call, &request_id, &failure)
         })
     }
 
     async fn route(&self, call: &Call, request_id: &str) -> Answer {
         if call.body.len() > QUERY_BODY_BYTES_MAX && !block::is_block_call(call) {
-            return self.refuse(call, request_id, &Failure::too_large(QUERY_BODY_BYTES_MAX));
+            return refuse(call, request_id, &Failure::too_large(QUERY_BODY_BYTES_MAX));
         }
         let authenticated = match self.authenticate(call, request_id).await {
             Ok(authenticated) => authenticated,
-            Err(failure) => return self.refuse(call, request_id, &failure),
+            Err(failure) => return refuse(call, request_id, &failure),
         };
         if authenticated.service == block::SCOPE {
             return self.answer_block(call, &authenticated.caller).await;
         }
         match self.query(call, &authenticated).await {
             Ok(document) => Answer::xml(200, request_id, document),
-            Err(failure) => self.refuse(call, request_id, &failure),
+            Err(failure) => refuse(call, request_id, &failure),
         }
-    }
-
-    /// The error in the form that the caller's protocol wants.
-    pub(in crate::spine) fn refuse(&self, call: &Call, request_id: &str, failure: &Failure) -> Answer {
-        log_failure(request_id, failure);
-        if block::is_block_call(call) {
-            return block::refuse(failure, request_id);
-        }
-        let (code, status) = (failure.code.wire(), failure.code.http_status());
-        let document = if speaks_sts(call) {
-            let side = if status < 500 { ErrorSide::Sender } else { ErrorSide::Receiver };
-            wire::xml::aws_query_error(STS_NAMESPACE, side, code, &failure.message, request_id)
-        } else {
-            wire::xml::ec2_error(code, &failure.message, request_id)
-        };
-        Answer::xml(status, request_id, document)
     }
 
     async fn query(&self, call: &Call, authenticated: &Authenticated) -> Result<String, Failure> {
@@ -141,7 +125,7 @@ impl Dispatcher {
         for _ in 0..CONFLICT_RETRIES_MAX {
             match self.run_once(&turn).await {
                 Err(failure) if failure.is_conflict() => {
-                    tracing::debug!(action = entry.action, "conflict, again")
+                    tracing::debug!(action = entry.action, "conflict, again");
                 }
                 done => return done,
             }
@@ -175,9 +159,10 @@ impl Dispatcher {
     }
 
     async fn run_write(&self, turn: &Turn<'_>) -> Result<String, Failure> {
-        let token = match turn.entry.takes_client_token() {
-            true => ClientToken::of(turn.entry.action, turn.params)?,
-            false => None,
+        let token = if turn.entry.takes_client_token() {
+            ClientToken::of(turn.entry.action, turn.params)?
+        } else {
+            None
         };
         let mut tx = self.metastore.write().await?;
         if let Some(token) = &token
@@ -225,6 +210,22 @@ impl Dispatcher {
         tx.audit_insert(&row).await?;
         Ok(())
     }
+}
+
+/// The error in the form that the caller's protocol wants.
+pub(in crate::spine) fn refuse(call: &Call, request_id: &str, failure: &Failure) -> Answer {
+    log_failure(request_id, failure);
+    if block::is_block_call(call) {
+        return block::refuse(failure, request_id);
+    }
+    let (code, status) = (failure.code.wire(), failure.code.http_status());
+    let document = if speaks_sts(call) {
+        let side = if status < 500 { ErrorSide::Sender } else { ErrorSide::Receiver };
+        wire::xml::aws_query_error(STS_NAMESPACE, side, code, &failure.message, request_id)
+    } else {
+        wire::xml::ec2_error(code, &failure.message, request_id)
+    };
+    Answer::xml(status, request_id, document)
 }
 
 /// One parsed request on its way through one or more runs.
@@ -288,11 +289,10 @@ pub(in crate::spine) fn speaks_sts(call: &Call) -> bool {
 }
 
 pub(in crate::spine) fn log_failure(request_id: &str, failure: &Failure) {
-    match failure.cause() {
-        Some(cause) => {
-            tracing::error!(request_id, code = %failure.code, cause = %chain(cause), "call failed")
-        }
-        None => tracing::debug!(request_id, code = %failure.code, message = failure.message, "call refused"),
+    if let Some(cause) = failure.cause() {
+        tracing::error!(request_id, code = %failure.code, cause = %chain(cause), "call failed");
+    } else {
+        tracing::debug!(request_id, code = %failure.code, message = failure.message, "call refused");
     }
 }
 

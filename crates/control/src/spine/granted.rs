@@ -28,6 +28,7 @@ impl<T> Deref for Granted<T> {
 /// Shows that the caller may create a resource of the kind, with these tags.
 #[derive(Debug)]
 pub(crate) struct Creation {
+    pub(in crate::spine) owner_id: model::AccountId,
     pub(in crate::spine) resource_type: model::ResourceType,
     pub(in crate::spine) tags: Vec<model::Tag>,
 }

@@ -4,7 +4,7 @@ use metastore::{Keep, Metastore};
 use model::{InstanceId, Region};
 
 use super::accounts;
-use super::dispatcher::{Answer, Call, Dispatcher};
+use super::dispatcher::{Answer, Call, Dispatcher, refuse};
 use super::env::Env;
 use crate::failure::Failure;
 
@@ -20,7 +20,7 @@ impl Dispatcher {
                 None => Err(Failure::instances_not_found(std::slice::from_ref(id))),
             }
         };
-        owned.await.map_err(|failure| self.refuse(call, &request_id, &failure))
+        owned.await.map_err(|failure| refuse(call, &request_id, &failure))
     }
 }
 

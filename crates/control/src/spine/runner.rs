@@ -177,7 +177,7 @@ async fn run_sweep(sweep: Sweep, io: Io, wake: Arc<Notify>, stop: CancellationTo
             Ok(true) => wake.notify_one(),
             Ok(false) => {}
             Err(failure) => {
-                tracing::error!(sweep = sweep.name, %failure, cause = cause_of(&failure), "sweep failed")
+                tracing::error!(sweep = sweep.name, %failure, cause = cause_of(&failure), "sweep failed");
             }
         }
         tokio::select! {
@@ -235,7 +235,8 @@ fn retry_at(io: &Io, attempts: u32) -> Timestamp {
         .saturating_mul(2_u32.saturating_pow(attempts.saturating_sub(1)))
         .min(RETRY_DELAY_MAX);
     let [random] = random_bytes::<1>(io.env.ids.as_ref());
-    io.env.clock.now().plus(doubled - doubled / 2 * u32::from(random) / 255)
+    let cut = doubled / 2 * u32::from(random) / 255;
+    io.env.clock.now().plus(doubled.saturating_sub(cut))
 }
 
 async fn with_heartbeat<T>(io: &Io, row: &JobRow, turn: impl Future<Output = T>) -> T {

@@ -10,7 +10,7 @@ use crate::spine::job::Io;
 use crate::spine::runner::Sweep;
 
 pub(super) const SWEEP: Sweep =
-    Sweep { name: "purge_terminated", every: Duration::from_secs(60), run: |io| Box::pin(sweep(io)) };
+    Sweep { name: "purge_terminated", every: Duration::from_mins(1), run: |io| Box::pin(sweep(io)) };
 
 async fn sweep(io: &Io) -> Result<bool, Failure> {
     let now = io.env.clock.now();

@@ -18,7 +18,7 @@ use crate::spine::job::{Io, Job, JobKey, JobWrite, Next, Stop};
 
 const POLL: Duration = Duration::from_millis(100);
 /// How long a guest may take to shut down for its image.
-const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(180);
+const SHUTDOWN_DEADLINE: Duration = Duration::from_mins(3);
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct CreateImage {

@@ -21,7 +21,7 @@ use crate::spine::job::{Io, Job, JobKey, JobWrite, Next, Stop};
 /// How often a machine on its way is looked at.
 const POLL: Duration = Duration::from_millis(100);
 /// How long a guest may take to shut down before the plug is pulled.
-const STOP_DEADLINE: Duration = Duration::from_secs(180);
+const STOP_DEADLINE: Duration = Duration::from_mins(3);
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct DriveInstance {
@@ -204,7 +204,7 @@ async fn failed_to_start(
 ) -> Result<(), Failure> {
     instance.state =
         if instance.generation == 1 { InstanceState::ShuttingDown } else { InstanceState::Stopping };
-    instance.state_transition_reason = "Server.InternalError".to_owned();
+    "Server.InternalError".clone_into(&mut instance.state_transition_reason);
     instance.state_reason = Some(reason);
     write.tx.instance_update(&instance).await?;
     Ok(())

@@ -92,7 +92,7 @@ pub(super) fn fits(image: &Image, instance_type: &InstanceType) -> Result<(), Fa
         return Err(Failure::unsupported("Running paravirtual images"));
     }
     if instance_type.effective_boot_mode(image.boot_mode).is_none() {
-        let declared = image.boot_mode.map(|mode| mode.as_str()).unwrap_or_default();
+        let declared = image.boot_mode.map(model::image::BootMode::as_str).unwrap_or_default();
         return Err(Failure::value(format!(
             "The instance type '{name}' does not support an AMI with boot mode '{declared}'. Only instance types \
              that support it can be used."

@@ -155,7 +155,7 @@ impl<'r> Launch<'r> {
             volumes.push(volume);
         }
         let network = self.network(write, index)?;
-        let instance = self.instance_row(write, instance_id, reservation_id, index, network, block_devices);
+        let instance = self.instance_row(write, instance_id, (reservation_id, index), network, block_devices);
         write.instance_insert(&self.creation, &instance).await?;
         for volume in &volumes {
             write.volume_insert(&self.volume_creation, volume).await?;
@@ -210,12 +210,12 @@ impl<'r> Launch<'r> {
         &self,
         write: &Write<'_, '_>,
         instance_id: InstanceId,
-        reservation_id: &ReservationId,
-        index: u32,
+        launch: (&ReservationId, u32),
         network: InstanceNetwork,
         block_devices: Vec<model::instance::InstanceBlockDevice>,
     ) -> Instance {
         let (req, image) = (self.req, &self.image);
+        let (reservation_id, index) = launch;
         Instance {
             instance_id,
             reservation_id: reservation_id.clone(),

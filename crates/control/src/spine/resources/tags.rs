@@ -53,7 +53,11 @@ impl Write<'_, '_> {
         creation: &Creation,
         id: &str,
     ) -> Result<(), Failure> {
-        self.tags_put(creation.resource_type, id, &creation.tags).await
+        for tag in &creation.tags {
+            let region = self.cx.caller.region;
+            self.cx.tx.tag_put(&creation.owner_id, region, creation.resource_type, id, tag).await?;
+        }
+        Ok(())
     }
 
     /// The caller has shown with a look-up that the resource is the account's own.
