@@ -16,6 +16,7 @@ impl Reply {
 
     /// The reply of a call that must succeed.
     #[track_caller]
+    #[must_use]
     pub fn ok(self) -> Self {
         assert!(self.status.is_success(), "{}: {}", self.status, self.text());
         self

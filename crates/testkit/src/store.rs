@@ -15,13 +15,13 @@ use object_store::{
 use crate::gate::Gate;
 
 #[derive(Debug)]
-pub struct FaultStore {
+pub(crate) struct FaultStore {
     inner: Arc<dyn ObjectStore>,
     gate: Gate,
 }
 
 impl FaultStore {
-    pub fn new(inner: Arc<dyn ObjectStore>, gate: Gate) -> Self {
+    pub(crate) fn new(inner: Arc<dyn ObjectStore>, gate: Gate) -> Self {
         Self { inner, gate }
     }
 
