@@ -2,6 +2,7 @@
 //!
 //! A rule is a function from the repository to what breaks it, with a test that plants a breach.
 
+mod documents;
 mod names;
 mod packages;
 mod registry;
@@ -58,8 +59,15 @@ fn short(text: &str) -> String {
 
 type Rule = (&'static str, fn(&Repo) -> Vec<Breach>);
 
-const RULES: &[&[Rule]] =
-    &[rooms::RULES, names::RULES, words::RULES, sizes::RULES, packages::RULES, registry::RULES];
+const RULES: &[&[Rule]] = &[
+    rooms::RULES,
+    names::RULES,
+    words::RULES,
+    sizes::RULES,
+    packages::RULES,
+    registry::RULES,
+    documents::RULES,
+];
 
 pub(crate) fn run(repo: &Repo) -> Result<()> {
     let mut breach_count = 0;
