@@ -18,6 +18,7 @@ fn listed(listed: &control::Listed) -> Value {
         "is_write": listed.is_write,
         "errors": listed.errors.iter().map(|code| code.wire()).collect::<Vec<_>>(),
         "request": names(listed.request),
+        "unsupported": listed.unsupported,
         "response": names(listed.response),
     })
 }

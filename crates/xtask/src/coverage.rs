@@ -10,8 +10,20 @@ const PATH: &str = "docs/api-coverage.md";
 const HEAD: &str = "# API coverage
 
 Written by `cargo xtask coverage` from the registry of operations. Every action takes exactly the
-members listed here; any other is refused with `UnknownParameter`.
+members listed here. Those that cannot act yet are refused by name with `UnsupportedOperation`, any
+other with `UnknownParameter`. Where answers differ from those of EC2: [departures.md](departures.md).
+
+All six actions of the EBS direct API are there: `StartSnapshot`, `PutSnapshotBlock`,
+`CompleteSnapshot`, `ListSnapshotBlocks`, `ListChangedBlocks`, `GetSnapshotBlock`.
 ";
+
+/// What is listed of an action: its title, and its key in the registry.
+const LISTS: &[(&str, &str)] = &[
+    ("Request", "request"),
+    ("Refused by name", "unsupported"),
+    ("Response", "response"),
+    ("Errors", "errors"),
+];
 
 pub(crate) fn write(repo: &Repo) -> Result<()> {
     let wanted = table(repo)?;
@@ -50,7 +62,7 @@ fn render(repo: &Repo, actions: &[Value]) -> String {
             "### {action_name}\n\n{}\n\n- Access: {access}, {permission}",
             said(repo, action_name)
         ));
-        for (title, key) in [("Request", "request"), ("Response", "response"), ("Errors", "errors")] {
+        for (title, key) in LISTS {
             let names: Vec<String> =
                 action.get(key).and_then(Value::as_array).into_iter().flatten().filter_map(name).collect();
             if !names.is_empty() {
@@ -85,7 +97,7 @@ mod tests {
     fn an_action_is_shown_with_its_members() {
         let actions: Vec<Value> = serde_json::from_str(
             r#"[{"service":"ec2","action":"CopyImage","is_write":true,"permission":"ec2:CopyImage",
-                 "request":["Name","SourceRegion"],"response":["imageId"],"errors":[]},
+                 "request":["Name","SourceRegion"],"unsupported":["KmsKeyId"],"response":["imageId"],"errors":[]},
                 {"service":"sts","action":"GetCallerIdentity","is_write":false,"permission":null,
                  "request":[],"response":["Arn"],"errors":[]}]"#,
         )
@@ -96,7 +108,7 @@ mod tests {
         )]);
         let expected = format!(
             "{HEAD}\nThere are 2 actions.\n\n## ec2\n\n### CopyImage\n\nanother image with the same bytes.\n\nNever slow.\n\n\
-             - Access: writes, `ec2:CopyImage`\n- Request: `Name`, `SourceRegion`\n- Response: `imageId`\n\n\
+             - Access: writes, `ec2:CopyImage`\n- Request: `Name`, `SourceRegion`\n- Refused by name: `KmsKeyId`\n- Response: `imageId`\n\n\
              ## sts\n\n### GetCallerIdentity\n\n\n\n- Access: reads, no permission needed\n- Response: `Arn`\n"
         );
         assert_eq!(render(&repo, &actions), expected);
