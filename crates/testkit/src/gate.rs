@@ -78,6 +78,15 @@ impl Gate {
         }
     }
 
+    /// A read, which another may wait for too: a pause would hold that one up as well, and is left out.
+    pub async fn pass_shared(&self, call: &'static str) -> Result<(), String> {
+        match self.next() {
+            None | Some(Fault::Pause) => Ok(()),
+            Some(Fault::Fail) => Err(format!("planned failure of {call}")),
+            Some(Fault::Kill) => self.hold().await,
+        }
+    }
+
     /// The passage after the effect, which can no longer fail.
     pub async fn pass_done(&self, _call: &'static str) {
         match self.next() {

@@ -29,6 +29,11 @@ impl FaultStore {
         let failed = |text: String| object_store::Error::Generic { store: "FaultStore", source: text.into() };
         self.gate.pass(call).await.map_err(failed)
     }
+
+    async fn pass_read(&self, call: &'static str) -> Result<()> {
+        let failed = |text: String| object_store::Error::Generic { store: "FaultStore", source: text.into() };
+        self.gate.pass_shared(call).await.map_err(failed)
+    }
 }
 
 impl fmt::Display for FaultStore {
@@ -56,12 +61,12 @@ impl ObjectStore for FaultStore {
     }
 
     async fn get_opts(&self, from: &Path, options: GetOptions) -> Result<GetResult> {
-        self.pass("get").await?;
+        self.pass_read("get").await?;
         self.inner.get_opts(from, options).await
     }
 
     async fn get_ranges(&self, from: &Path, ranges: &[std::ops::Range<u64>]) -> Result<Vec<Bytes>> {
-        self.pass("get").await?;
+        self.pass_read("get").await?;
         self.inner.get_ranges(from, ranges).await
     }
 
@@ -74,7 +79,7 @@ impl ObjectStore for FaultStore {
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        self.pass("list").await?;
+        self.pass_read("list").await?;
         self.inner.list_with_delimiter(prefix).await
     }
 
