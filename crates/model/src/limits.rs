@@ -36,5 +36,7 @@ pub const VOLUME_SIZE_GIB_MAX: u32 = 65_536;
 pub const CONSOLE_OUTPUT_BYTES_MAX: usize = 64 * 1024;
 /// How long a terminated instance stays visible.
 pub const TERMINATED_VISIBLE_SECS: u64 = 3600;
+/// How long the audit trail goes back.
+pub const AUDIT_KEPT_DAYS: i64 = 90;
 /// How long a client token is remembered.
 pub const CLIENT_TOKEN_SECS: u64 = 24 * 3600;

@@ -1,5 +1,5 @@
 //! Removes what a deleted snapshot leaves: staged blocks, a frozen layer, its object in the store.
-//! The blocks themselves go when the store finds that nothing names them any more.
+//! The blocks themselves stay: nothing collects them yet.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! `DeleteSnapshot`: refused while an image is made of it; the store frees its bytes in its own time.
+//! `DeleteSnapshot`: refused while an image is made of it. Nothing collects the bytes of its blocks yet.
 
 use model::{Code, SnapshotId};
 use wire::{FromQuery, ToXml};

@@ -3,6 +3,7 @@
 mod client_tokens;
 mod deleting_volumes;
 mod expired_uploads;
+mod purge_audit;
 mod purge_terminated;
 mod watch_machines;
 
@@ -12,6 +13,7 @@ pub(crate) const ALL: &[Sweep] = &[
     client_tokens::SWEEP,
     deleting_volumes::SWEEP,
     expired_uploads::SWEEP,
+    purge_audit::SWEEP,
     purge_terminated::SWEEP,
     watch_machines::SWEEP,
 ];

@@ -172,6 +172,8 @@ pub(crate) fn instance(ids: &dyn IdGen, owner: AccountId, subnet: &SubnetId, hos
         monitoring_enabled: false,
         generation: 1,
         health: MachineHealth::default(),
+        imaging: None,
+        shutdown_forced: false,
         terminated_at: None,
     }
 }

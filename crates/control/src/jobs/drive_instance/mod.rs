@@ -162,7 +162,7 @@ pub(crate) async fn take_down(io: &Io, instance: &Instance, how: Shutdown) -> Re
     let status = io.host.machine_status(id).await?;
     let forces_now = how == Shutdown::Force && status == MachineStatus::Stopping;
     if forces_now || matches!(status, MachineStatus::Starting | MachineStatus::Running { .. }) {
-        io.host.machine_stop(id, how).await?;
+        io.host.machine_stop(id, instance.generation, how).await?;
         return Ok(io.host.machine_status(id).await?);
     }
     Ok(status)

@@ -41,7 +41,7 @@ enum Step {
     Release,
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Default, Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Progress {
     /// The content at `since`, on which the new root builds.
     base: Option<String>,
@@ -49,6 +49,11 @@ pub(crate) struct Progress {
     /// The root with everything below `done_bytes` in place.
     root: Option<String>,
     done_bytes: u64,
+    /// For the log: bytes of blocks that the domain did not have, and of the objects that hold them.
+    #[serde(default)]
+    new_bytes: u64,
+    #[serde(default)]
+    stored_bytes: u64,
 }
 
 pub(crate) enum Outcome {
@@ -192,7 +197,7 @@ impl Source {
     async fn freeze(&self, io: &Io) -> Result<Outcome, Stop> {
         io.host.volume_freeze(&self.key, self.freeze_name()).await?;
         let (base, since) = self.base(io).await?;
-        Ok(Outcome::Frozen(Progress { base, since, root: None, done_bytes: 0 }))
+        Ok(Outcome::Frozen(Progress { base, since, ..Progress::default() }))
     }
 
     /// What the new root builds on: the volume's snapshot before, else what the volume was made from.
@@ -245,19 +250,22 @@ impl Source {
             }
         }
         let (root, stats) = writer.commit().await?;
+        let new_bytes = progress.new_bytes + stats.new_blocks * blockstore::BLOCK_BYTES;
+        let stored_bytes = progress.stored_bytes + stats.stored_bytes;
         if spans.last().is_none_or(|last| last.end_bytes <= done_bytes) {
             tracing::info!(
                 snapshot = %self.snapshot.snapshot_id,
                 changed_bytes = total,
-                new_bytes = stats.new_blocks * blockstore::BLOCK_BYTES,
-                stored_bytes = stats.stored_bytes,
+                new_bytes,
+                stored_bytes,
                 "stored the content of a snapshot"
             );
             return Ok(Outcome::Complete(root));
         }
         let stored: u64 = spans.iter().filter(|s| s.end_bytes <= done_bytes).map(Span::len_bytes).sum();
         let percent = u8::try_from(stored * 99 / total.max(1)).unwrap_or(99);
-        let progress = Progress { root: Some(root.to_string()), done_bytes, ..progress.clone() };
+        let root = Some(root.to_string());
+        let progress = Progress { root, done_bytes, new_bytes, stored_bytes, ..progress.clone() };
         Ok(Outcome::Stored { progress, percent })
     }
 

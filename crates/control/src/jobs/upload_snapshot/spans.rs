@@ -174,7 +174,7 @@ mod tests {
             ]
         );
         assert_eq!(within(&extents, &[]), []);
-        assert_eq!(within(&extents, &[0..100]), extents);
+        assert_eq!(within(&extents, &[0..30, 30..100]), extents);
     }
 
     #[test]

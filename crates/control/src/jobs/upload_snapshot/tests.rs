@@ -136,12 +136,13 @@ async fn content_of_another_accounts_image_moves_into_the_own_domain() {
     assert!(row.domain.starts_with(world.owner.id.as_str()) && row.root.unwrap().ends_with(&row.domain));
 }
 
+/// A sector of zeros in each of so many blocks is more changes than one turn takes, and fast to store.
+const BLOCKS: usize = 40_000;
+
 #[tokio::test]
 async fn much_content_is_stored_in_turns_and_progress_shows() {
     let world = World::new().await;
     let volume = world.seed_volume(1, None).await;
-    // A sector of zeros in each of many blocks: more changes than one turn takes, and fast to store.
-    const BLOCKS: usize = 40_000;
     for block in 0..BLOCKS {
         write(&world, &volume, block * 4096 + 512, &[0; 512]);
     }
@@ -204,14 +205,14 @@ async fn every_fault_on_the_way_ends_as_the_clean_run() {
         (world, (volume, first, second))
     };
     testkit::torture(scene, async |world, (volume, first, second)| {
-        let mut end = format!("{:?}", world.host.held_freezes(volume.as_str()));
+        let mut ends = vec![format!("{:?}", world.host.held_freezes(volume.as_str()))];
         for id in [first, second] {
             let content = world.snapshot_content(id, 128 * 1024).await;
             let digest = <sha2::Sha256 as sha2::Digest>::digest(content);
             let published = world.is_published(id).await;
-            end += &format!(" {} {published} {digest:x}", state(world, id).await);
+            ends.push(format!("{} {published} {digest:x}", state(world, id).await));
         }
-        end
+        ends.join(", ")
     })
     .await;
 }
