@@ -38,6 +38,7 @@ pub enum SnapshotOrigin {
         /// The parent's root, which the upload builds upon even when the parent is deleted meanwhile.
         parent_root: Option<String>,
         /// How long the upload may stand still.
+        #[serde(default = "upload_timeout_minutes")]
         timeout_minutes: u32,
         /// When it has stood still for that long.
         expires: Timestamp,
@@ -77,4 +78,9 @@ impl Snapshot {
     pub fn no_volume() -> VolumeId {
         "vol-ffffffff".parse().expect("the placeholder has the form of an id")
     }
+}
+
+/// EC2's default.
+const fn upload_timeout_minutes() -> u32 {
+    60
 }
