@@ -1,7 +1,7 @@
 //! From a requested block device mapping entry to what the device will be.
 
 use model::{DeviceSource, EbsBlockDevice, Snapshot, SnapshotState, VolumeType};
-use wire::shapes::EbsRequest;
+use wire::shapes::{BlockDeviceMappingRequest, EbsRequest};
 
 use crate::failure::Failure;
 
@@ -12,13 +12,26 @@ const GP3_THROUGHPUT_DEFAULT: u32 = 125;
 const GP3_THROUGHPUT_RANGE: std::ops::RangeInclusive<u32> = 125..=2000;
 
 /// Device names as EC2 takes them: `/dev/sda1`, `/dev/xvdf`, `xvdb`; no control characters or commas.
-pub(crate) fn check_device_name(name: &str) -> Result<(), Failure> {
+fn check_device_name(name: &str) -> Result<(), Failure> {
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '/' || c == '_' || c == '-';
     if !name.is_empty() && name.len() <= 64 && name.chars().all(plain) {
         Ok(())
     } else {
         Err(Failure::block_device_mapping(format!("Invalid device name '{name}'")))
     }
+}
+
+/// Every entry names its device, and no device twice.
+pub(crate) fn check_names(asked: &[BlockDeviceMappingRequest]) -> Result<(), Failure> {
+    for (at, entry) in asked.iter().enumerate() {
+        let name =
+            entry.device_name.as_deref().ok_or_else(|| Failure::missing("BlockDeviceMapping.DeviceName"))?;
+        check_device_name(name)?;
+        if asked.iter().skip(at + 1).any(|other| other.device_name.as_deref() == Some(name)) {
+            return Err(Failure::block_device_mapping(format!("The device '{name}' is used more than once")));
+        }
+    }
+    Ok(())
 }
 
 /// The part of a mapping's `Ebs` that this service cannot act on, refused by name.

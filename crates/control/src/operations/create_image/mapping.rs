@@ -4,7 +4,7 @@ use model::{BlockDeviceMapping, DeviceSource, EbsBlockDevice, Instance, Snapshot
 use wire::shapes::{BlockDeviceMappingRequest, EbsRequest};
 
 use crate::failure::Failure;
-use crate::rules::block_devices::{check_completed, check_device_name, resolve_ebs, virtual_device};
+use crate::rules::block_devices::{check_completed, check_names, resolve_ebs, virtual_device};
 use crate::spine::cx::Cx;
 use crate::spine::granted::Granted;
 
@@ -59,18 +59,6 @@ pub(super) async fn devices(
         }
     }
     Ok(devices)
-}
-
-fn check_names(asked: &[BlockDeviceMappingRequest]) -> Result<(), Failure> {
-    for (at, entry) in asked.iter().enumerate() {
-        let name =
-            entry.device_name.as_deref().ok_or_else(|| Failure::missing("BlockDeviceMapping.DeviceName"))?;
-        check_device_name(name)?;
-        if asked.iter().skip(at + 1).any(|other| other.device_name.as_deref() == Some(name)) {
-            return Err(Failure::block_device_mapping(format!("The device '{name}' is used more than once")));
-        }
-    }
-    Ok(())
 }
 
 /// Of a device that the instance has, only the flag may be changed.

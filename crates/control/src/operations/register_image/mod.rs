@@ -10,7 +10,7 @@ use wire::{FromQuery, ToXml};
 
 use super::create_snapshot::check_description;
 use crate::failure::Failure;
-use crate::rules::block_devices::{check_completed, check_device_name, resolve_ebs, virtual_device};
+use crate::rules::block_devices::{check_completed, check_names, resolve_ebs, virtual_device};
 use crate::rules::names::check_image_name;
 use crate::spine::access::Access;
 use crate::spine::cx::Cx;
@@ -109,16 +109,10 @@ async fn mappings(
     asked: &[BlockDeviceMappingRequest],
     root: &str,
 ) -> Result<Vec<BlockDeviceMapping>, Failure> {
-    let mut mappings: Vec<BlockDeviceMapping> = Vec::new();
+    check_names(asked)?;
+    let mut mappings = Vec::new();
     for entry in asked.iter().filter(|entry| entry.no_device.is_none()) {
-        let device_name =
-            entry.device_name.clone().ok_or_else(|| Failure::missing("BlockDeviceMapping.DeviceName"))?;
-        check_device_name(&device_name)?;
-        if mappings.iter().any(|mapping| mapping.device_name == device_name) {
-            return Err(Failure::block_device_mapping(format!(
-                "The device '{device_name}' is used more than once"
-            )));
-        }
+        let device_name = entry.device_name.clone().unwrap_or_default();
         let source = source(cx, &device_name, entry, device_name == root).await?;
         mappings.push(BlockDeviceMapping { device_name, source });
     }

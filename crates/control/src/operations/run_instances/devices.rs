@@ -5,7 +5,7 @@ use model::{BlockDeviceMapping, DeviceSource, EbsBlockDevice, Image};
 use wire::shapes::{BlockDeviceMappingRequest, EbsRequest};
 
 use crate::failure::Failure;
-use crate::rules::block_devices::{check_completed, check_device_name, resolve_ebs, virtual_device};
+use crate::rules::block_devices::{check_completed, check_names, resolve_ebs, virtual_device};
 use crate::spine::cx::Cx;
 use crate::spine::granted::Granted;
 
@@ -53,18 +53,6 @@ pub(super) async fn resolve(
         Some(first) if Some(first.name.as_str()) == root => Ok(devices),
         Some(_) | None => Err(Failure::block_device_mapping("The root device cannot be left out")),
     }
-}
-
-fn check_names(asked: &[BlockDeviceMappingRequest]) -> Result<(), Failure> {
-    for (at, entry) in asked.iter().enumerate() {
-        let name =
-            entry.device_name.as_deref().ok_or_else(|| Failure::missing("BlockDeviceMapping.DeviceName"))?;
-        check_device_name(name)?;
-        if asked.iter().skip(at + 1).any(|other| other.device_name.as_deref() == Some(name)) {
-            return Err(Failure::block_device_mapping(format!("The device '{name}' is used more than once")));
-        }
-    }
-    Ok(())
 }
 
 const NO_CHANGE: EbsRequest = EbsRequest {
