@@ -16,7 +16,7 @@ impl Reply {
 
     /// The reply of a call that must succeed.
     #[track_caller]
-    #[must_use]
+    #[expect(clippy::return_self_not_must_use, reason = "many tests want no more than that it succeeds")]
     pub fn ok(self) -> Self {
         assert!(self.status.is_success(), "{}: {}", self.status, self.text());
         self

@@ -1,5 +1,7 @@
 //! The EBS direct API as clients use it, over the real dispatcher.
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::Method;
@@ -228,7 +230,7 @@ async fn a_start_that_was_cut_short_is_made_up_for_by_its_repetition() {
     }
     assert_eq!(world.host.volume_keys(), Vec::<String>::new());
     let id = client.start(body).await;
-    assert_eq!(world.host.volume_keys(), [id.clone()]);
+    assert_eq!(world.host.volume_keys(), [id.as_str()]);
     client.put(&id, 0, block(1)).await.ok();
 }
 
@@ -401,7 +403,7 @@ async fn an_upload_that_stands_still_fails_and_leaves_nothing() {
     let world = World::new().await;
     let client = client(&world);
     let id = client.start(json!({"VolumeSize": 1, "Timeout": 10})).await;
-    let minutes = |n: u64| std::time::Duration::from_secs(60 * n);
+    let minutes = Duration::from_mins;
     world.clock.advance(minutes(9));
     client.put(&id, 0, block(1)).await.ok();
     world.clock.advance(minutes(9));
@@ -443,7 +445,7 @@ async fn an_abandoned_upload_survives_every_fault_of_its_cleaning_up() {
         let world = World::new().await;
         let id = client(&world).start(json!({"VolumeSize": 1})).await;
         client(&world).put(&id, 0, block(1)).await.ok();
-        world.clock.advance(std::time::Duration::from_secs(3600));
+        world.clock.advance(Duration::from_hours(1));
         (world, id)
     };
     testkit::torture(scene, async |world, id| {
@@ -512,11 +514,10 @@ async fn a_block_token_opens_one_block_of_one_snapshot_for_a_week() {
         "ResourceNotFoundException SNAPSHOT_NOT_FOUND"
     );
     let expiry = listed["ExpiryTime"].as_i64().unwrap();
-    let week = std::time::Duration::from_secs(7 * 24 * 3600);
-    assert_eq!(expiry, world.now().plus(week).as_secs());
-    world.clock.advance(week - std::time::Duration::from_secs(1));
+    assert_eq!(expiry, world.now().plus(Duration::from_hours(7 * 24)).as_secs());
+    world.clock.advance(Duration::from_secs(7 * 24 * 3600 - 1));
     client.get(&id, 0, token).await.ok();
-    world.clock.advance(std::time::Duration::from_secs(1));
+    world.clock.advance(Duration::from_secs(1));
     assert_eq!(client.get(&id, 0, token).await.rest_error(), invalid);
 }
 

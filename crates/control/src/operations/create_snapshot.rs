@@ -137,7 +137,7 @@ mod tests {
             ("before the change".into(), "Name".into())
         );
         let id = reply.value("snapshotId");
-        assert_eq!(world.host.held_freezes(volume.as_str()), [id.clone()], "frozen before the answer");
+        assert_eq!(world.host.held_freezes(volume.as_str()), [id.as_str()], "frozen before the answer");
     }
 
     #[tokio::test]

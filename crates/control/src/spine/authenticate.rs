@@ -138,3 +138,26 @@ pub(in crate::spine) fn request_parts<'a>(
 fn refused(fault: AuthFault) -> Failure {
     Failure::signature(fault.code(), fault)
 }
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderValue, Method};
+    use testkit::World;
+
+    /// A call to which a proxy on the way has added a header that is no text, or put it in place of another.
+    async fn with_bytes_in(name: &'static str) -> String {
+        let world = World::new().await;
+        let body = b"Action=DescribeRegions&Version=2016-11-15".to_vec();
+        let headers = [("x-amz-note", "text")];
+        let mut call = world.signed(&world.owner, testkit::REGION, "ec2", Method::POST, "/", &headers, body);
+        call.headers.insert(name, HeaderValue::from_bytes(b"caf\xe9").unwrap());
+        let reply = world.answer(call).await;
+        if reply.status.is_success() { "ok".to_owned() } else { reply.error_code() }
+    }
+
+    #[tokio::test]
+    async fn a_header_that_is_no_text_matters_only_where_it_was_signed() {
+        assert_eq!(with_bytes_in("x-added-on-the-way").await, "ok");
+        assert_eq!(with_bytes_in("x-amz-note").await, "IncompleteSignature");
+    }
+}
