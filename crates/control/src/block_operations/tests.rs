@@ -440,7 +440,7 @@ async fn a_deleted_upload_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn an_abandoned_upload_survives_every_fault_of_its_cleaning_up() {
+async fn torture_abandon_upload() {
     let scene = async || {
         let world = World::new().await;
         let id = client(&world).start(json!({"VolumeSize": 1})).await;
