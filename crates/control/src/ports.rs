@@ -162,11 +162,13 @@ pub trait Host: Send + Sync + fmt::Debug {
     /// The frozen content will not be read again; the name stays known as the lower end of a difference.
     fn freeze_release<'a>(&'a self, key: &'a str, freeze: &'a str) -> HostResult<'a, ()>;
 
-    /// Starts the machine of this generation, or finds it started.
+    /// Starts the machine of this generation, or finds that it or a later one was started: each
+    /// generation has one life.
     fn machine_start(&self, spec: MachineSpec) -> HostResult<'_, ()>;
     fn machine_status<'a>(&'a self, id: &'a InstanceId) -> HostResult<'a, MachineStatus>;
-    /// Asks the machine to go down; `machine_status` tells when it has.
-    fn machine_stop<'a>(&'a self, id: &'a InstanceId, how: Shutdown) -> HostResult<'a, ()>;
+    /// Asks the machine of this generation to go down; `machine_status` tells when it has. One of
+    /// another generation is left alone: a worker that comes late must not end the next life.
+    fn machine_stop<'a>(&'a self, id: &'a InstanceId, generation: u32, how: Shutdown) -> HostResult<'a, ()>;
     fn machine_reboot<'a>(&'a self, id: &'a InstanceId) -> HostResult<'a, ()>;
     /// New rules or tags for a running machine; nothing to do where none runs.
     fn machine_refresh(&self, spec: MachineSpec) -> HostResult<'_, ()>;

@@ -296,11 +296,8 @@ impl Host for FakeHost {
     fn machine_start(&self, spec: MachineSpec) -> HostResult<'_, ()> {
         self.act("machine_start", move |state| {
             let id = spec.instance.instance_id.clone();
-            let same = |m: &FakeMachine| {
-                m.spec.instance.generation == spec.instance.generation
-                    && matches!(m.status, MachineStatus::Starting | MachineStatus::Running { .. })
-            };
-            if state.machines.get(&id).is_some_and(same) {
+            let was_started = |m: &FakeMachine| m.spec.instance.generation >= spec.instance.generation;
+            if state.machines.get(&id).is_some_and(was_started) {
                 return Ok(());
             }
             let now = self.clock.now();
@@ -322,11 +319,12 @@ impl Host for FakeHost {
         })
     }
 
-    fn machine_stop<'a>(&'a self, id: &'a InstanceId, how: Shutdown) -> HostResult<'a, ()> {
+    fn machine_stop<'a>(&'a self, id: &'a InstanceId, generation: u32, how: Shutdown) -> HostResult<'a, ()> {
         self.act("machine_stop", move |state| {
             let deaf = state.deaf && matches!(how, Shutdown::Graceful { .. });
             if let Some(machine) = state.machines.get_mut(id)
                 && !deaf
+                && machine.spec.instance.generation == generation
                 && !matches!(machine.status, MachineStatus::Exited { .. })
             {
                 machine.status = MachineStatus::Exited { cause: ExitCause::Stopped };

@@ -19,5 +19,5 @@ pub use gate::{Fault, Gate};
 pub use golden::{golden, pretty, stable};
 pub use host::FakeHost;
 pub use reply::Reply;
-pub use torture::torture;
+pub use torture::{end_state, torture};
 pub use world::{Account, REGION, World, form};

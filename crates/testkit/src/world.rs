@@ -39,6 +39,7 @@ pub struct World {
     pub ids: Arc<SeededIdGen>,
     pub gate: Gate,
     pub metastore: Metastore,
+    objects: Arc<FaultStore>,
     pub store: blockstore::Store,
     pub host: Arc<FakeHost>,
     pub env: Env,
@@ -58,7 +59,7 @@ impl World {
         let gate = Gate::default();
         let metastore = Metastore::in_memory(clock.clone()).await.expect("a database in memory opens");
         let objects = Arc::new(FaultStore::new(blockstore::Store::in_memory(), gate.clone()));
-        let store = blockstore::Store::open(objects, ids.clone(), blockstore::Options::default())
+        let store = blockstore::Store::open(objects.clone(), ids.clone(), blockstore::Options::default())
             .await
             .expect("a store in memory opens");
         let host = Arc::new(FakeHost::new(clock.clone(), gate.clone()));
@@ -77,7 +78,7 @@ impl World {
         let runner = Runner::new(metastore.clone(), store.clone(), host.clone(), env.clone(), wake, options);
         let first = control::ensure_first_account(&metastore, &env).await.expect("the first account is made");
         let owner = first.expect("a fresh database has no account").into();
-        Self { clock, ids, gate, metastore, store, host, env, dispatcher, runner, owner }
+        Self { clock, ids, gate, metastore, objects, store, host, env, dispatcher, runner, owner }
     }
 
     /// A further account.
@@ -176,11 +177,15 @@ impl World {
 
     /// Runs jobs and sweeps until nothing is left to do, moving time on where jobs wait for it.
     pub async fn settle(&self) {
+        self.settle_by(&self.runner).await;
+    }
+
+    pub(crate) async fn settle_by(&self, runner: &Runner) {
         for _ in 0..TURNS_MAX {
-            if self.runner.turn().await.expect("claiming a job works") {
+            if runner.turn().await.expect("claiming a job works") {
                 continue;
             }
-            self.runner.sweep_once().await.expect("sweeps work");
+            runner.sweep_once().await.expect("sweeps work");
             let mut tx = self.metastore.read().await.expect("reading works");
             let due = tx.next_due(self.clock.now()).await.expect("reading works");
             match due {
@@ -189,6 +194,21 @@ impl World {
             }
         }
         panic!("jobs never end: {}", self.metastore.dump().await.expect("the dump works"));
+    }
+
+    /// The runner of another process on the same database, objects and host: it shares no cache.
+    pub(crate) async fn other_runner(&self) -> Runner {
+        let store = self.other_store().await;
+        let options = RunnerOptions { concurrency: 1 };
+        let (metastore, host, env) = (self.metastore.clone(), self.host.clone(), self.env.clone());
+        Runner::new(metastore, store, host, env, Arc::default(), options)
+    }
+
+    /// The snapshot store as another process opens it.
+    pub(crate) async fn other_store(&self) -> blockstore::Store {
+        let options = blockstore::Options::default();
+        let store = blockstore::Store::open(self.objects.clone(), self.ids.clone(), options).await;
+        store.expect("a store in memory opens")
     }
 
     /// The metastore as text, for comparing before and after.

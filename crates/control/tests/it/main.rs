@@ -12,4 +12,5 @@ mod refusals;
 mod samples;
 mod scene;
 mod tokens;
+mod torture;
 mod writes;

@@ -92,10 +92,8 @@ impl Machines {
         let dir = self.dir(id);
         match found(&dir).await? {
             Found::Alive => return self.check_generation(&dir, spec).await,
-            // It ran and ended since, unless we ended it only to start it again; `status` tells.
-            Found::Ended(record) if is_end_of(&record, spec) && !was_stopped(&record) => {
-                return started(&record);
-            }
+            // It ran and ended since; `status` tells.
+            Found::Ended(record) if is_end_of(&record, spec) => return started(&record),
             Found::Ended(_) | Found::Gone => {}
         }
         let directories = Directories {
@@ -163,13 +161,23 @@ impl Machines {
         }
     }
 
-    pub(super) async fn stop(&self, id: &InstanceId, how: Shutdown) -> Result<(), HostError> {
+    /// A machine of another generation is none that this was meant for.
+    pub(super) async fn stop(
+        &self,
+        id: &InstanceId,
+        generation: u32,
+        how: Shutdown,
+    ) -> Result<(), HostError> {
         let Some(mut client) = self.client(id).await? else { return Ok(()) };
-        let (deadline, force) = match how {
-            Shutdown::Graceful { deadline } => (Some(deadline), false),
-            Shutdown::Force => (None, true),
-        };
-        client.stop(deadline, force).await.map_err(machine_error)
+        if client.status().await.map_err(machine_error)?.generation != generation {
+            return Ok(());
+        }
+        ask_to_stop(&mut client, how).await
+    }
+
+    async fn stop_now(&self, id: &InstanceId) -> Result<(), HostError> {
+        let Some(mut client) = self.client(id).await? else { return Ok(()) };
+        ask_to_stop(&mut client, Shutdown::Force).await
     }
 
     pub(super) async fn reboot(&self, id: &InstanceId) -> Result<(), HostError> {
@@ -280,7 +288,7 @@ impl Machines {
     pub(super) async fn end(&self, id: &InstanceId) -> Result<(), HostError> {
         let dir = self.dir(id);
         for _ in 0..CLEAR_ATTEMPTS {
-            match self.stop(id, Shutdown::Force).await {
+            match self.stop_now(id).await {
                 Err(error) if error.kind == HostErrorKind::Unavailable => {
                     tokio::time::sleep(CLEAR_PAUSE).await;
                 }
@@ -293,6 +301,14 @@ impl Machines {
         machine::await_end(&dir, CLEAR_TIME_MAX).await.map_err(machine_error)?;
         self.forget(id).await
     }
+}
+
+async fn ask_to_stop(client: &mut Client, how: Shutdown) -> Result<(), HostError> {
+    let (deadline, force) = match how {
+        Shutdown::Graceful { deadline } => (Some(deadline), false),
+        Shutdown::Force => (None, true),
+    };
+    client.stop(deadline, force).await.map_err(machine_error)
 }
 
 async fn found(dir: &Path) -> Result<Found, HostError> {
@@ -318,12 +334,9 @@ fn shown(status: &Status) -> MachineStatus {
     }
 }
 
+/// Whether the record is of this life of the instance or of a later one.
 fn is_end_of(record: &ExitRecord, spec: &MachineSpec) -> bool {
-    record.generation == spec.instance.generation
-}
-
-fn was_stopped(record: &ExitRecord) -> bool {
-    matches!(record.reason, ExitReason::Stopped { .. })
+    record.generation >= spec.instance.generation
 }
 
 /// Whether the machine that ended had started.

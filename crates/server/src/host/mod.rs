@@ -141,8 +141,13 @@ impl ports::Host for Host {
         Box::pin(self.machines.status(id))
     }
 
-    fn machine_stop<'a>(&'a self, id: &'a InstanceId, how: Shutdown) -> HostResult<'a, ()> {
-        Box::pin(self.machines.stop(id, how))
+    fn machine_stop<'a>(
+        &'a self,
+        id: &'a InstanceId,
+        generation: u32,
+        how: Shutdown,
+    ) -> HostResult<'a, ()> {
+        Box::pin(self.machines.stop(id, generation, how))
     }
 
     fn machine_reboot<'a>(&'a self, id: &'a InstanceId) -> HostResult<'a, ()> {

@@ -108,7 +108,7 @@ async fn of_a_machine_that_never_was_nothing_is_known_and_nothing_is_to_do() {
     let (host, _home) = host();
     let id: InstanceId = "i-0123456789abcdef0".parse().unwrap();
     assert_eq!(host.machine_status(&id).await.unwrap(), MachineStatus::Absent);
-    host.machine_stop(&id, Shutdown::Force).await.unwrap();
+    host.machine_stop(&id, 1, Shutdown::Force).await.unwrap();
     host.machine_forget(&id).await.unwrap();
     assert_eq!(host.console_output(&id).await.unwrap(), None);
     assert_eq!(host.forwards(&id).await.unwrap(), []);

@@ -104,6 +104,7 @@ impl Job for CreateImage {
                     write.enqueue(&UploadSnapshot::of(snapshot_id)).await?;
                 }
                 write.enqueue(&PublishImage::of(&self.image_id)).await?;
+                self.begin_next_life(write).await?;
                 self.step = Step::Restart;
                 Ok(if self.reboots { Next::Again } else { Next::Done })
             }
@@ -143,6 +144,16 @@ impl CreateImage {
     async fn held_instance(&self, io: &Io) -> Result<Option<Instance>, Stop> {
         let instance = io.read().await?.instance_get(&self.instance_id).await?;
         Ok(instance.filter(|instance| instance.imaging.as_ref() == Some(&self.image_id)))
+    }
+
+    /// What comes up after the image is another machine than the one that went down for it.
+    async fn begin_next_life(&self, write: &mut JobWrite<'_>) -> Result<(), Stop> {
+        let instance = write.tx.instance_get(&self.instance_id).await?;
+        if let Some(mut instance) = instance.filter(|i| i.imaging.as_ref() == Some(&self.image_id)) {
+            instance.generation += 1;
+            write.tx.instance_update(&instance).await?;
+        }
+        Ok(())
     }
 
     /// Others may act on the machine again; what they asked for meanwhile is done now.
