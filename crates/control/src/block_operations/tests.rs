@@ -440,19 +440,19 @@ async fn a_deleted_upload_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn torture_abandon_upload() {
-    let scene = async || {
+async fn an_abandoned_upload_survives_every_fault_of_its_cleaning_up() {
+    let abandon_upload = async || {
         let world = World::new().await;
         let id = client(&world).start(json!({"VolumeSize": 1})).await;
         client(&world).put(&id, 0, block(1)).await.ok();
         world.clock.advance(Duration::from_hours(1));
         (world, id)
     };
-    testkit::torture(scene, async |world, id| {
+    let end = async |world: &World, id: &String| {
         let state = client(world).state(id).await;
         format!("{state} {:?} {}", world.host.volume_keys(), world.dump().await.contains("block_index="))
-    })
-    .await;
+    };
+    testkit::torture(abandon_upload, end).await;
 }
 
 fn indexes(listed: &Value, key: &str) -> Vec<u64> {
