@@ -123,7 +123,7 @@ mod tests {
                 .ok();
             assert_eq!(reply.has("vpcId"), found, "{name} {value}");
         }
-        assert_eq!(world.call("DescribeVpcs", &[("VpcId.1", &id)]).await.ok().values("vpcId"), [id.clone()]);
+        assert_eq!(world.call("DescribeVpcs", &[("VpcId.1", &id)]).await.ok().values("vpcId"), [id.as_str()]);
         let both = world.call("DescribeVpcs", &[("VpcId.1", &id), ("MaxResults", "5")]).await;
         assert_eq!(both.error_code(), "InvalidParameterCombination");
     }
