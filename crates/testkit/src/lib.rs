@@ -1,10 +1,6 @@
 //! Rigs for tests: a world in memory, faults, torture. Never part of the product.
 
-#![expect(
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "this crate is test code: a broken expectation ends the test"
-)]
+#![expect(clippy::panic, reason = "this crate is test code: a broken expectation ends the test")]
 
 pub mod gate;
 mod golden;

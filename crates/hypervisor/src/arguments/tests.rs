@@ -73,7 +73,9 @@ fn an_older_type_gets_conventional_pci_and_uefi_gets_flash() {
     spec.nic = None;
     let args = joined(&spec, Accelerator::Kvm);
     assert!(
-        args.contains("-machine pc,usb=off,vmport=off,graphics=off,pflash0=firmware-code,pflash1=firmware-vars\n"),
+        args.contains(
+            "-machine pc,usb=off,vmport=off,graphics=off,pflash0=firmware-code,pflash1=firmware-vars\n"
+        ),
         "{args}"
     );
     assert!(args.contains("-accel kvm\n-cpu host\n"), "{args}");

@@ -141,12 +141,7 @@ impl ports::Host for Host {
         Box::pin(self.machines.status(id))
     }
 
-    fn machine_stop<'a>(
-        &'a self,
-        id: &'a InstanceId,
-        generation: u32,
-        how: Shutdown,
-    ) -> HostResult<'a, ()> {
+    fn machine_stop<'a>(&'a self, id: &'a InstanceId, generation: u32, how: Shutdown) -> HostResult<'a, ()> {
         Box::pin(self.machines.stop(id, generation, how))
     }
 

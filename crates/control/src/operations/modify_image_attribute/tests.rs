@@ -17,7 +17,7 @@ async fn a_shared_image_is_seen_and_launched_by_that_account_alone() {
     let (friend, stranger) = (world.account("friend").await, world.account("stranger").await);
     let friend_id = friend.id.to_string();
     modify(&world, &image, &[("LaunchPermission.Add.1.UserId", &friend_id)]).await.ok();
-    assert_eq!(sees(&world, &friend).await, [image.clone()]);
+    assert_eq!(sees(&world, &friend).await, std::slice::from_ref(&image));
     assert!(sees(&world, &stranger).await.is_empty());
     let launch =
         [("ImageId", image.as_str()), ("InstanceType", "t3.micro"), ("MinCount", "1"), ("MaxCount", "1")];

@@ -100,7 +100,8 @@ async fn a_guest_that_switches_itself_off_is_stopped_or_terminated_as_asked() {
 async fn what_does_not_fit_or_cannot_act_is_refused_by_name() {
     let world = World::new().await;
     let image = world.seed_image("base", b"boot me").await;
-    let cases: &[(&[(&str, &str)], &str, &str)] = &[
+    type Case = (&'static [(&'static str, &'static str)], &'static str, &'static str);
+    let cases: &[Case] = &[
         (&[("KeyName", "nobody")], "InvalidKeyPair.NotFound", "'nobody'"),
         (&[("UserData", "%%%")], "InvalidUserData.Malformed", "BASE64"),
         (
