@@ -1,5 +1,8 @@
 use testkit::{REGION, World};
 
+/// Parameters, the code, and what the message says.
+type Case = (&'static [(&'static str, &'static str)], &'static str, &'static str);
+
 const T3: [(&str, &str); 3] = [("InstanceType", "t3.micro"), ("MinCount", "1"), ("MaxCount", "1")];
 
 fn launch<'a>(image: &'a str, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
@@ -100,7 +103,6 @@ async fn a_guest_that_switches_itself_off_is_stopped_or_terminated_as_asked() {
 async fn what_does_not_fit_or_cannot_act_is_refused_by_name() {
     let world = World::new().await;
     let image = world.seed_image("base", b"boot me").await;
-    type Case = (&'static [(&'static str, &'static str)], &'static str, &'static str);
     let cases: &[Case] = &[
         (&[("KeyName", "nobody")], "InvalidKeyPair.NotFound", "'nobody'"),
         (&[("UserData", "%%%")], "InvalidUserData.Malformed", "BASE64"),
