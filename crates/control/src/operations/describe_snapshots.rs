@@ -7,6 +7,7 @@ use wire::shapes::{self, Filter};
 use wire::{FromQuery, ToXml};
 
 use crate::failure::Failure;
+use crate::rules::once::each_once;
 use crate::spine::access::Access;
 use crate::spine::cx::Cx;
 use crate::spine::operation::Operation;
@@ -65,7 +66,7 @@ impl Operation for DescribeSnapshots {
         req.paging.refuse_with_ids("snapshotSet", !req.snapshot_ids.is_empty())?;
         let filters = Filters::parse(&req.filters, &FILTERS)?;
         let mut snapshots = Vec::new();
-        for id in &req.snapshot_ids {
+        for id in each_once(&req.snapshot_ids) {
             snapshots.push(cx.snapshot(id).await?.into_inner());
         }
         if req.snapshot_ids.is_empty() {

@@ -7,6 +7,7 @@ use wire::shapes::{self, Filter};
 use wire::{FromQuery, ToXml};
 
 use crate::failure::Failure;
+use crate::rules::once::each_once;
 use crate::spine::access::Access;
 use crate::spine::cx::Cx;
 use crate::spine::operation::Operation;
@@ -70,7 +71,7 @@ impl Operation for DescribeVolumes {
         req.paging.refuse_with_ids("volumeSet", !req.volume_ids.is_empty())?;
         let filters = Filters::parse(&req.filters, &FILTERS)?;
         let mut volumes = Vec::new();
-        for id in &req.volume_ids {
+        for id in each_once(&req.volume_ids) {
             volumes.push(cx.volume(id).await?.into_inner());
         }
         if req.volume_ids.is_empty() {

@@ -13,4 +13,5 @@ mod samples;
 mod scene;
 mod tokens;
 mod torture;
+mod twice;
 mod writes;

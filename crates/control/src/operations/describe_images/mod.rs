@@ -11,6 +11,7 @@ use wire::shapes::{self, Filter};
 use wire::{FromQuery, ToXml};
 
 use crate::failure::Failure;
+use crate::rules::once::each_once;
 use crate::spine::access::Access;
 use crate::spine::cx::Cx;
 use crate::spine::operation::Operation;
@@ -146,7 +147,7 @@ async fn candidates(cx: &mut Cx<'_>, req: &Request) -> Result<Vec<Image>, Failur
         return cx.images_visible().await;
     }
     let (mut found, mut missing) = (Vec::new(), Vec::new());
-    for id in &req.image_ids {
+    for id in each_once(&req.image_ids) {
         match cx.image_if_visible(id).await? {
             Some(image) => found.push(image.into_inner()),
             None => missing.push(id.clone()),

@@ -9,6 +9,7 @@ use super::super::cx::Cx;
 use super::super::granted::{Creation, Granted};
 use super::super::write::Write;
 use crate::failure::Failure;
+use crate::rules::once::each_once;
 
 /// Public addresses are loopback addresses of the host, out of a range that nothing else uses.
 /// They are of the whole installation, not divided by account.
@@ -20,13 +21,13 @@ impl Cx<'_> {
         found.pop().ok_or_else(|| Failure::instances_not_found(std::slice::from_ref(id)))
     }
 
-    /// All of these, or an error that names those that are not there.
+    /// All of these, each once, or an error that names those that are not there.
     pub(crate) async fn instances_by_id(
         &mut self,
         ids: &[InstanceId],
     ) -> Result<Vec<Granted<Instance>>, Failure> {
         let (mut found, mut missing) = (Vec::new(), Vec::new());
-        for id in ids {
+        for id in each_once(ids) {
             match self.tx.instance_get(id).await?.filter(|instance| self.owns(instance)) {
                 Some(instance) => found.push(Granted::new(instance)),
                 None => missing.push(id.clone()),
