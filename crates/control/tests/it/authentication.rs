@@ -37,7 +37,7 @@ async fn a_signature_of_another_time_is_refused_by_every_action() {
     let all = samples();
     let signed: Vec<_> =
         all.iter().map(|(listed, s)| scene.signed(owner, REGION, listed, &scene.params(s))).collect();
-    scene.world.clock.advance(Duration::from_secs(16 * 60));
+    scene.world.clock.advance(Duration::from_mins(16));
     let before = scene.world.dump().await;
     for (call, (listed, _)) in signed.into_iter().zip(&all) {
         let reply = scene.world.answer(call).await;

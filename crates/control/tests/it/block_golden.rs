@@ -34,7 +34,8 @@ impl Exchange<'_> {
         let reply = world.ebs(&world.owner, method, &target, &headers, body).await.ok();
         let about = |name: &String| name.starts_with("x-amz-") || name == "content-type";
         let answered: Vec<(&str, &str)> = reply.headers.iter().filter(|(n, _)| about(n)).map(pair).collect();
-        text.push_str(&format!("\n{}\n{}{}", reply.status.as_u16(), lines(&answered), shown(&reply.body)));
+        let (status, headers) = (reply.status.as_u16(), lines(&answered));
+        text = format!("{text}\n{status}\n{headers}{}", shown(&reply.body));
         golden(case, "sample", &stable(&text));
         reply
     }
@@ -45,7 +46,8 @@ fn pair((name, value): &(String, String)) -> (&str, &str) {
 }
 
 fn lines(headers: &[(&str, &str)]) -> String {
-    headers.iter().map(|(name, value)| format!("{name}: {value}\n")).collect()
+    let lines: Vec<String> = headers.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
+    lines.concat()
 }
 
 fn without_token(target: &str) -> String {
@@ -82,7 +84,7 @@ fn hide(json: &mut Value) {
     }
 }
 
-fn get<'a>(case: &'a str, target: String) -> Exchange<'a> {
+fn get(case: &str, target: String) -> Exchange<'_> {
     Exchange { case, method: Method::GET, target, headers: Vec::new(), body: Vec::new() }
 }
 

@@ -159,7 +159,7 @@ impl Scene {
 
     /// `Name=web&ImageId={image}` with the names of this scene's resources put in.
     pub(crate) fn params(&self, text: &str) -> Params {
-        self.filled(text, |name| {
+        Self::filled(text, |name| {
             let value = self.names.get(name);
             value.unwrap_or_else(|| panic!("the scene has no {{{name}}}")).clone()
         })
@@ -167,10 +167,10 @@ impl Scene {
 
     /// The same with names that nothing ever had.
     pub(crate) fn params_of_nothing(&self, text: &str) -> Params {
-        self.filled(text, |name| self.absent(name))
+        Self::filled(text, |name| self.absent(name))
     }
 
-    fn filled(&self, text: &str, value_of: impl Fn(&str) -> String) -> Params {
+    fn filled(text: &str, value_of: impl Fn(&str) -> String) -> Params {
         let fill = |value: &str| {
             let mut filled = String::new();
             let mut rest = value;

@@ -5,7 +5,7 @@ use testkit::{REGION, World, end_state, torture};
 /// A running instance whose guest has written something.
 async fn running() -> (World, String) {
     let world = World::new().await;
-    let image = world.seed_image("base", &[1; 64 * 1024]).await;
+    let image = world.seed_image("base", &vec![1; 64 * 1024]).await;
     let instance = world.seed_instance(&image).await;
     world.host.guest_write(&volume_of(&world, &instance).await, 4096, &[2; 8192]);
     (world, instance)
@@ -105,7 +105,7 @@ async fn torture_copy_snapshot_and_publish_image() {
     for region in [REGION, "eu-west-1"] {
         let scene = async || {
             let world = World::new().await;
-            let image = world.seed_image("base", &[1; 64 * 1024]).await;
+            let image = world.seed_image("base", &vec![1; 64 * 1024]).await;
             let copy = [("SourceImageId", image.as_str()), ("SourceRegion", REGION), ("Name", "copied")];
             world.call_as(&world.owner, region, "CopyImage", &copy).await.ok();
             (world, ())
