@@ -1,7 +1,9 @@
 """The EBS direct API with the SDK: upload, list, compare and read back."""
 
 import base64
+import concurrent.futures
 import hashlib
+import random
 
 import pytest
 from botocore.exceptions import ClientError
@@ -40,21 +42,31 @@ def upload(server, blocks, size_gib=1, parent=None, profile="default", region=ri
     return snapshot_id
 
 
-def read(ebs, snapshot_id):
-    """Every block of a snapshot, {index: data}, each held against its checksum."""
-    blocks, token = {}, {}
+def list_blocks(ebs, snapshot_id):
+    """Every listed block, by pages of a hundred."""
+    blocks, token = [], {}
     while True:
         page = ebs.list_snapshot_blocks(SnapshotId=snapshot_id, MaxResults=100, **token)
-        for listed in page["Blocks"]:
-            got = ebs.get_snapshot_block(
-                SnapshotId=snapshot_id, BlockIndex=listed["BlockIndex"], BlockToken=listed["BlockToken"]
-            )
-            data = got["BlockData"].read()
-            assert got["DataLength"] == len(data) == BLOCK_BYTES and got["Checksum"] == digest(data)
-            blocks[listed["BlockIndex"]] = data
+        assert len(page["Blocks"]) <= 100
+        blocks += page["Blocks"]
         if not page.get("NextToken"):
             return blocks
         token = {"NextToken": page["NextToken"]}
+
+
+def get(ebs, snapshot_id, listed):
+    """A listed block's content, held against its checksum."""
+    got = ebs.get_snapshot_block(
+        SnapshotId=snapshot_id, BlockIndex=listed["BlockIndex"], BlockToken=listed["BlockToken"]
+    )
+    data = got["BlockData"].read()
+    assert got["DataLength"] == len(data) == BLOCK_BYTES and got["Checksum"] == digest(data)
+    return data
+
+
+def read(ebs, snapshot_id):
+    """Every block of a snapshot, {index: data}."""
+    return {one["BlockIndex"]: get(ebs, snapshot_id, one) for one in list_blocks(ebs, snapshot_id)}
 
 
 def error(call, *args, **kwargs):
@@ -136,3 +148,38 @@ def test_a_kill_in_the_middle_of_an_upload_loses_nothing_acknowledged(own_server
     waiter = own_server.client().get_waiter("snapshot_completed")
     waiter.wait(SnapshotIds=[snapshot_id], WaiterConfig={"Delay": 1, "MaxAttempts": 60})
     assert read(ebs, snapshot_id) == blocks
+
+
+def sparse_disk(size_mib, stretches, seed):
+    """A disk of zeros with a few stretches of random bytes, at no block's edge; its last block is not full."""
+    source, disk = random.Random(seed), bytearray(size_mib << 20)
+    for _ in range(stretches):
+        length = source.randrange(1 << 10, 2 << 20)
+        start = source.randrange(0, len(disk) - length)
+        disk[start:start + length] = source.randbytes(length)
+    return bytes(disk[:-1000]) + source.randbytes(100)
+
+
+def test_a_sparse_disk_goes_up_in_parallel_and_comes_back_identical(server, ebs, ec2, name):
+    """What a disk uploader does: every block, zeros too, many at once in any order, one checksum over all of them."""
+    disk = sparse_disk(64, 20, seed=1)
+    blocks = [disk[at:at + BLOCK_BYTES].ljust(BLOCK_BYTES, b"\0") for at in range(0, len(disk), BLOCK_BYTES)]
+    started = ebs.start_snapshot(VolumeSize=1, Description=name, ClientToken=name, Timeout=10, Tags=[])
+    assert started["BlockSize"] == BLOCK_BYTES
+    snapshot_id, order = started["SnapshotId"], list(enumerate(blocks))
+    random.Random(2).shuffle(order)
+    linear = base64.b64encode(hashlib.sha256(b"".join(hashlib.sha256(b).digest() for b in blocks)).digest()).decode()
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda item: put(ebs, snapshot_id, *item), order))
+        complete = {"SnapshotId": snapshot_id, "ChangedBlocksCount": len(blocks)}
+        method = {"ChecksumAlgorithm": "SHA256", "ChecksumAggregationMethod": "LINEAR"}
+        refused = error(ebs.complete_snapshot, **complete, **method, Checksum=digest(b"other"))
+        assert refused["Error"]["Code"] == "ValidationException"
+        ebs.complete_snapshot(**complete, **method, Checksum=linear)
+        ec2.get_waiter("snapshot_completed").wait(SnapshotIds=[snapshot_id], WaiterConfig={"Delay": 1})
+        listed = list_blocks(ebs, snapshot_id)
+        got = list(pool.map(lambda one: get(ebs, snapshot_id, one), listed))
+    back = bytearray(len(blocks) * BLOCK_BYTES)
+    for one, data in zip(listed, got, strict=True):
+        back[one["BlockIndex"] * BLOCK_BYTES:(one["BlockIndex"] + 1) * BLOCK_BYTES] = data
+    assert bytes(back[:len(disk)]) == disk and not any(back[len(disk):])
