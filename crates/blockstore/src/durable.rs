@@ -10,7 +10,7 @@ use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::ops::Range;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -50,6 +50,11 @@ pub fn create_file(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     publish(path, &[bytes], mode, Target::New)
 }
 
+/// For its owner's eyes only, whatever the data directory that it is in allows: disks are in it.
+fn create_dir(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().mode(0o700).create(path)
+}
+
 /// Makes a directory and those above it that are missing, and makes their names durable.
 pub fn create_dir_all(path: &Path) -> io::Result<()> {
     if path.is_dir() {
@@ -60,7 +65,7 @@ pub fn create_dir_all(path: &Path) -> io::Result<()> {
         _ => Path::new("."),
     };
     create_dir_all(above)?;
-    match fs::create_dir(path) {
+    match create_dir(path) {
         Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
         _ => {}
     }
@@ -172,7 +177,7 @@ fn ensure_dir(root: &Path, dir: &Path, known: &Mutex<HashSet<PathBuf>>) -> io::R
     }
     let above = parent(dir)?;
     ensure_dir(root, above, known)?;
-    match fs::create_dir(dir) {
+    match create_dir(dir) {
         Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
         _ => {}
     }
@@ -297,6 +302,10 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"two");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(names(path.parent().unwrap()), ["credentials"]);
+        for made in ["a", "a/b"] {
+            let mode = fs::metadata(dir.path().join(made)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o700, "{made}");
+        }
     }
 
     #[test]
