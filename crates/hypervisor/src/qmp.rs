@@ -49,6 +49,8 @@ pub enum Event {
 pub enum RunState {
     Running,
     Paused,
+    /// Stopped by a disk that could not take a write.
+    IoError,
     Other(String),
 }
 
@@ -129,6 +131,7 @@ impl Qmp {
         Ok(match answer.get("status").and_then(Value::as_str).unwrap_or_default() {
             "running" => RunState::Running,
             "paused" => RunState::Paused,
+            "io-error" => RunState::IoError,
             other => RunState::Other(other.to_owned()),
         })
     }

@@ -38,8 +38,10 @@ impl ConsoleLog {
             }
             let room = usize::try_from(self.half_bytes_max - self.len).unwrap_or(usize::MAX);
             let (now, later) = bytes.split_at(room.min(bytes.len()));
-            self.file.write_all(now)?;
-            self.len += now.len() as u64;
+            let written = self.file.write_all(now);
+            // Of a write that failed part may be there.
+            self.len = self.file.stream_position()?;
+            written?;
             bytes = later;
         }
         Ok(())
@@ -47,7 +49,11 @@ impl ConsoleLog {
 
     /// The newer file becomes the older one. Losing either in a power cut loses only console text.
     fn turn(&mut self) -> std::io::Result<()> {
-        rustix::fs::rename(self.directory.join(LOG_FILE), self.directory.join(OLD_LOG_FILE))?;
+        match rustix::fs::rename(self.directory.join(LOG_FILE), self.directory.join(OLD_LOG_FILE)) {
+            // An attempt before got this far and found no room for the new one.
+            Err(rustix::io::Errno::NOENT) | Ok(()) => {}
+            Err(error) => return Err(error.into()),
+        }
         self.file = create(&self.directory)?;
         self.len = 0;
         Ok(())
@@ -110,5 +116,19 @@ mod tests {
         assert!(on_disk <= 200_000, "{on_disk}");
         drop(ConsoleLog::create(home.path(), 0).unwrap());
         assert_eq!(tail(home.path()).unwrap(), b"", "a new start begins a new log");
+    }
+
+    #[test]
+    fn a_log_that_could_not_be_written_for_a_while_goes_on() {
+        let home = tempfile::tempdir().unwrap();
+        let mut log = ConsoleLog::create(home.path(), 0).unwrap();
+        log.append(&vec![b'a'; 65_536]).unwrap();
+        std::fs::create_dir(home.path().join(OLD_LOG_FILE)).unwrap();
+        assert!(log.append(b"lost").is_err(), "no room for the older file");
+        std::fs::remove_dir(home.path().join(OLD_LOG_FILE)).unwrap();
+        // As an attempt that got as far as the rename leaves it.
+        rustix::fs::rename(home.path().join(LOG_FILE), home.path().join(OLD_LOG_FILE)).unwrap();
+        log.append(b"kept").unwrap();
+        assert!(tail(home.path()).unwrap().ends_with(b"aaakept"));
     }
 }

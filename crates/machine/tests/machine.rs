@@ -7,6 +7,7 @@
     reason = "helpers of tests fail as tests do"
 )]
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -147,15 +148,22 @@ impl Rig {
         String::from_utf8(machine::console::tail(&self.directory).unwrap()).unwrap()
     }
 
-    async fn until_console_has(&self, text: &str) {
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.join("machine.log")).unwrap_or_default()
+    }
+
+    async fn until(&self, is_so: impl Fn(&Self) -> bool) {
         for _ in 0..1000 {
-            if self.console().contains(text) {
+            if is_so(self) {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        let log = std::fs::read_to_string(self.directory.join("machine.log")).unwrap_or_default();
-        panic!("no {text:?} in {:?}; log: {log}", self.console());
+        panic!("it never comes true; console: {:?}; log: {}", self.console(), self.log());
+    }
+
+    async fn until_console_has(&self, text: &str) {
+        self.until(|rig| rig.console().contains(text)).await;
     }
 
     async fn ended(&self) -> ExitReason {
@@ -247,6 +255,62 @@ async fn a_guest_that_ignores_a_reboot_is_reset() {
     rig.until_console_has("boot: 1").await;
     client.reboot(Duration::from_millis(100)).await.unwrap();
     rig.until_console_has("boot: 2").await;
+    client.stop(None, true).await.unwrap();
+    rig.ended().await;
+}
+
+/// A file system of one megabyte; unmounted at the end.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// None where this process may not mount anything.
+    #[expect(clippy::disallowed_methods, reason = "a full disk is made as an administrator makes it")]
+    fn mount(at: &Path) -> Option<Self> {
+        std::fs::create_dir_all(at).unwrap();
+        let mut mount = std::process::Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(at);
+        mount.output().is_ok_and(|done| done.status.success()).then(|| Self(at.to_owned()))
+    }
+
+    fn fill(&self) {
+        let mut file = std::fs::File::create(self.0.join("fill")).unwrap();
+        while file.write_all(&[1; 4096]).is_ok() {}
+    }
+
+    fn free(&self) {
+        std::fs::remove_file(self.0.join("fill")).unwrap();
+    }
+}
+
+impl Drop for SmallDisk {
+    #[expect(clippy::disallowed_methods, reason = "as it was mounted")]
+    fn drop(&mut self) {
+        drop(std::process::Command::new("umount").arg("-l").arg(&self.0).output());
+    }
+}
+
+#[tokio::test]
+async fn a_guest_that_stood_still_because_the_disk_was_full_goes_on() {
+    let mut rig = rig(Command::TripleFault).await;
+    let Some(disk) = SmallDisk::mount(&rig.home.path().join("small")) else { return };
+    rig.spec.platform = Platform::Xen;
+    let made = volume::Spec {
+        size_bytes: 8 << 20,
+        base_root: rig.spec.volumes[0].base.as_ref().map(|base| base.root.clone()),
+        domain: None,
+    };
+    rig.spec.volumes[0].directory = disk.0.join("root");
+    volume::Volume::create(&rig.spec.volumes[0].directory, &made).unwrap();
+    let mut client = rig.start().await;
+    rig.until_console_has("boot: 2").await;
+    disk.fill();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let boots = |rig: &Rig| rig.console().matches("boot: ").count();
+    let before = boots(&rig);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(boots(&rig), before, "the guest writes a counter at each boot");
+    disk.free();
+    rig.until(|rig| boots(rig) > before + 1).await;
     client.stop(None, true).await.unwrap();
     rig.ended().await;
 }

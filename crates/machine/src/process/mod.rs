@@ -157,7 +157,7 @@ fn firmware(directory: &Path, firmware: Firmware) -> Result<hypervisor::Firmware
 /// Keeps what the guest prints until QEMU closes the port. A full disk loses console text, nothing else.
 async fn keep_console(stream: UnixStream, mut log: ConsoleLog, shared: Arc<Shared>) {
     let mut chunk = vec![0; 64 * 1024];
-    let mut may_write = true;
+    let mut is_kept = true;
     loop {
         if stream.readable().await.is_err() {
             return;
@@ -169,13 +169,14 @@ async fn keep_console(stream: UnixStream, mut log: ConsoleLog, shared: Arc<Share
             Err(_) => return,
         };
         shared.console_bytes(bytes.len());
-        if !may_write {
-            continue;
+        let kept = log.append(bytes);
+        // Told once, however much is lost: the disk that is full may be the one that keeps this log.
+        if let Err(error) = &kept
+            && is_kept
+        {
+            tracing::error!(%error, "the console log cannot be written; text is lost until it can");
         }
-        if let Err(error) = log.append(bytes) {
-            tracing::error!(%error, "the console log cannot be written and ends here");
-            may_write = false;
-        }
+        is_kept = kept.is_ok();
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hypervisor::{Event, Exit, OnPowerOff, Process, Qmp};
+use hypervisor::{Event, Exit, OnPowerOff, Process, Qmp, RunState};
 use model::VolumeId;
 use tokio::signal::unix::Signal;
 use tokio::sync::mpsc;
@@ -46,6 +46,8 @@ pub(super) struct Supervisor {
     course: Course,
     guest_ended_itself: bool,
     killed: bool,
+    /// QEMU stopped the guest in the middle of a write, because the host's disk is full.
+    awaits_space: bool,
     /// Who sits in which hot-plug port; the first has number 1. Empty where disks need no port.
     ports: Vec<Option<VolumeId>>,
     /// Volumes that the guest was asked to let go of, with the name of their device.
@@ -68,6 +70,7 @@ impl Supervisor {
             course: Course::Run,
             guest_ended_itself: false,
             killed: false,
+            awaits_space: false,
             ports,
             leaving: Vec::new(),
             attached: spec.volumes.clone(),
@@ -139,10 +142,10 @@ impl Supervisor {
             }
             Event::GuestPanicked => self.shared.guest_panicked(),
             Event::DeviceDeleted { device } => self.device_gone(&device).await,
+            Event::Paused => self.look_why_paused().await,
             Event::Shutdown { .. }
             | Event::Reset { .. }
             | Event::PowerButton
-            | Event::Paused
             | Event::Resumed
             | Event::Other(_) => {}
         }
@@ -159,8 +162,38 @@ impl Supervisor {
         Ok(())
     }
 
+    /// A virtio disk's guest is stopped by a write for which the host has no space. NVMe tells its guest.
+    async fn look_why_paused(&mut self) {
+        match self.qmp.run_state().await {
+            Ok(RunState::IoError) => {
+                if !self.awaits_space {
+                    tracing::error!("the guest stands still: the host has no space for what it writes");
+                }
+                self.awaits_space = true;
+            }
+            Ok(RunState::Running | RunState::Paused | RunState::Other(_)) => {}
+            Err(error) => complain("ask why the guest stands still", Err(error)),
+        }
+    }
+
+    /// Repeats the write, unless the guest has got further since; without space it is stopped again.
+    async fn go_on(&mut self) {
+        match self.qmp.run_state().await {
+            Ok(RunState::IoError) => complain("let the guest go on", self.qmp.resume().await),
+            Ok(RunState::Running) => {
+                self.awaits_space = false;
+                tracing::info!("the guest goes on");
+            }
+            Ok(RunState::Paused | RunState::Other(_)) => {}
+            Err(error) => complain("ask how the guest is", Err(error)),
+        }
+    }
+
     async fn on_tick(&mut self, process: &mut Process) {
         let now = self.shared.clock.monotonic();
+        if self.awaits_space && !matches!(self.course, Course::Quit { .. }) {
+            self.go_on().await;
+        }
         match self.course {
             Course::Stop { deadline } if now >= deadline => self.quit().await,
             Course::Reboot { deadline } if now >= deadline => {
