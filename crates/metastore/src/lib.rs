@@ -16,6 +16,7 @@ pub use store::{Keep, Metastore, Tx};
 pub use tables::audit::AuditRow;
 pub use tables::client_tokens::ClientTokenRow;
 pub use tables::domains::Domain;
+pub use tables::image_search::{ImageKey, ImageSearch, Whose};
 pub use tables::images::ImageTombstone;
 pub use tables::jobs::{JobId, JobRow, NextJob};
 pub use tables::tags::TagRow;

@@ -82,6 +82,15 @@ pub struct Page<T> {
     pub next_token: Option<String>,
 }
 
+/// The part of a listing that a request asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Window {
+    /// The key of the last item that was given before.
+    pub after: Option<String>,
+    /// How many items the page holds at most; None for all that are left.
+    pub size: Option<usize>,
+}
+
 impl Listing<'_> {
     /// The page that `paging` asks for out of all items. `key_of` gives each item a name of its own,
     /// by which the listing is sorted.
@@ -92,18 +101,31 @@ impl Listing<'_> {
         mut items: Vec<T>,
         key_of: impl Fn(&T) -> String,
     ) -> Result<Page<T>, Fault> {
-        let size = paging.size(bounds)?.unwrap_or(usize::MAX);
-        let after = paging.next_token.as_deref().map(|token| self.open(token)).transpose()?;
+        let window = self.window(paging, bounds)?;
         items.sort_by_cached_key(&key_of);
-        if let Some(after) = after {
-            let passed = items.partition_point(|item| key_of(item) <= after);
+        if let Some(after) = &window.after {
+            let passed = items.partition_point(|item| key_of(item) <= *after);
             items.drain(..passed);
         }
+        Ok(self.cut(&window, items, key_of))
+    }
+
+    /// For a listing that is not read as a whole: where its page begins, and what it holds.
+    pub fn window(&self, paging: &Paging, bounds: &RangeInclusive<u32>) -> Result<Window, Fault> {
+        let size = paging.size(bounds)?;
+        let after = paging.next_token.as_deref().map(|token| self.open(token)).transpose()?;
+        Ok(Window { after, size })
+    }
+
+    /// The page of a window, out of items that are sorted by their keys and begin where it does. One more
+    /// than its size, if there is one, tells that the listing goes on.
+    pub fn cut<T>(&self, window: &Window, mut items: Vec<T>, key_of: impl Fn(&T) -> String) -> Page<T> {
+        let size = window.size.unwrap_or(usize::MAX);
         let more = items.len() > size;
         items.truncate(size);
         let last = items.last().filter(|_| more);
         let next_token = last.map(|item| self.seal(&key_of(item)));
-        Ok(Page { items, next_token })
+        Page { items, next_token }
     }
 
     /// A token for `place`, such as the key of the last item given.

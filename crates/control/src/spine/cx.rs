@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use metastore::Tx;
-use wire::page::{Listing, Page, Paging};
+use wire::page::{Listing, Page, Paging, Window};
 
 use model::{AccountId, AvailabilityZone, Region, ResourceType, Tag, Timestamp};
 
@@ -89,14 +89,27 @@ impl<'t> Cx<'t> {
         paging: &Paging,
         key: impl Fn(&T) -> String,
     ) -> Result<Page<T>, Failure> {
-        let listing = Listing {
+        Ok(self.listing().page(paging, bounds, items, key)?)
+    }
+
+    /// Where the page begins and what it holds, for a listing that is not read as a whole.
+    pub(crate) fn window(&self, paging: &Paging) -> Result<Window, Failure> {
+        Ok(self.listing().window(paging, &model::limits::PAGE_RESULTS)?)
+    }
+
+    /// The page of a window, out of items that begin where it does, sorted by `key`.
+    pub(crate) fn cut<T>(&self, window: &Window, items: Vec<T>, key: impl Fn(&T) -> String) -> Page<T> {
+        self.listing().cut(window, items, key)
+    }
+
+    fn listing(&self) -> Listing<'_> {
+        Listing {
             key: &self.env.token_key,
             account: self.caller.account.as_str(),
             region: self.caller.region.as_str(),
             action: self.asked.action,
             query: self.asked.query,
-        };
-        Ok(listing.page(paging, bounds, items, key)?)
+        }
     }
 
     /// Ends a dry run; otherwise the only way to a writer.

@@ -12,7 +12,10 @@ struct Migration {
     sql: &'static str,
 }
 
-const ALL: &[Migration] = &[Migration { version: 1, name: "initial", sql: include_str!("0001_initial.sql") }];
+const ALL: &[Migration] = &[
+    Migration { version: 1, name: "initial", sql: include_str!("0001_initial.sql") },
+    Migration { version: 2, name: "image_search", sql: include_str!("0002_image_search.sql") },
+];
 
 /// Applies what is missing, each step in its own transaction together with the record of it.
 pub(crate) async fn apply(engine: &Engine, clock: &dyn Clock) -> Result<()> {

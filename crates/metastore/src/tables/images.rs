@@ -18,7 +18,7 @@ pub struct ImageTombstone {
 }
 
 /// The group of everybody among the grantees, which are account ids otherwise.
-const EVERYBODY: &str = "all";
+pub(super) const EVERYBODY: &str = "all";
 
 const PERMISSIONS: Links = Links { table: "image_launch_permissions", from: "image_id", to: "grantee" };
 const SNAPSHOTS: Links = Links { table: "image_snapshots", from: "image_id", to: "snapshot_id" };
@@ -82,23 +82,6 @@ impl Tx {
                 deregistration_time: row.time(2)?,
             })
         })
-    }
-
-    /// The owner's images, oldest first.
-    pub async fn images_owned(&mut self, account: &AccountId, region: Region) -> Result<Vec<Image>> {
-        let condition = "owner_id = $1 AND region = $2 ORDER BY creation_date, image_id";
-        self.nouns_where(condition, &[account.as_str().into(), region.into()]).await
-    }
-
-    /// The images that an account may launch: its own, public ones, and those shared with it. Oldest first.
-    pub async fn images_visible(&mut self, account: &AccountId, region: Region) -> Result<Vec<Image>> {
-        let condition = "region = $2 AND image_id IN ( \
-                             SELECT image_id FROM images WHERE owner_id = $1 AND region = $2 \
-                             UNION \
-                             SELECT image_id FROM image_launch_permissions WHERE grantee IN ($1, $3)) \
-                         ORDER BY creation_date, image_id";
-        let args = [account.as_str().into(), region.into(), EVERYBODY.into()];
-        self.nouns_where(condition, &args).await
     }
 
     pub async fn image_by_name(

@@ -5,6 +5,7 @@ mod accounts;
 pub(crate) mod audit;
 pub(crate) mod client_tokens;
 pub(crate) mod domains;
+pub(crate) mod image_search;
 pub(crate) mod images;
 mod instances;
 pub(crate) mod jobs;

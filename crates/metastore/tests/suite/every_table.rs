@@ -6,6 +6,7 @@ use model::{IdGen, InstanceState, LaunchPermission, SnapshotOrigin, Tag, VpcId};
 
 use crate::accounts::{domain, key, named};
 use crate::bookkeeping::{client_token, request};
+use crate::images::visible;
 use crate::network::{group, key_pair, subnet, vpc};
 use crate::nouns::{attachment, image, instance, snapshot, volume};
 use crate::{START, World, account, tokyo};
@@ -73,7 +74,7 @@ pub(crate) async fn check(store: &Metastore) {
     let upload = &uploads.first().unwrap().snapshot_id;
     assert_eq!(tx.upload_block_get(upload, 5).await.unwrap(), Some([9; 32]));
     let image = tx.image_by_name(&owner, region, "base").await.unwrap().unwrap();
-    assert_eq!(tx.images_visible(&account(3), region).await.unwrap(), std::slice::from_ref(&image));
+    assert_eq!(visible(&mut tx, &account(3), region).await, std::slice::from_ref(&image));
     let used = image.snapshot_ids().next().unwrap();
     assert_eq!(tx.images_using_snapshot(used).await.unwrap(), std::slice::from_ref(&image));
     check_machines(&mut tx).await;

@@ -92,7 +92,7 @@ macro_rules! metastore_test_suite {
                     upload_blocks_come_in_order]
                 every_table: [a_row_in_every_table_is_read_dumped_and_reset]
                 images: [an_image_round_trips, names_are_unique_in_an_owners_region, visible_images_are_owned_public_or_shared,
-                    permissions_follow_the_noun, a_deleted_image_leaves_a_tombstone, images_are_found_by_snapshot,
+                    images_are_searched_by_their_keys, permissions_follow_the_noun, a_deleted_image_leaves_a_tombstone, images_are_found_by_snapshot,
                     updating_a_missing_image_is_not_found, ten_thousand_visible_images]
                 instances: [an_instance_round_trips, addresses_are_held_until_termination, groups_are_in_use_until_termination,
                     instances_are_found_by_state, purged_instances_are_gone]

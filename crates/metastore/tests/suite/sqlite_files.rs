@@ -8,6 +8,7 @@ use metastore::{ErrorKind, Metastore};
 use model::{Image, SeededIdGen};
 
 use crate::every_table;
+use crate::images::visible;
 use crate::nouns::image;
 use crate::{account, clock, tokyo};
 
@@ -37,7 +38,7 @@ async fn commits_survive_a_kill_and_open_transactions_do_not() {
         fs::copy(place.path().join(file), killed.path().join(file)).unwrap();
     }
     let after = open(&killed.path().join("db")).await;
-    let images = after.read().await.unwrap().images_owned(&account(1), tokyo()).await.unwrap();
+    let images = visible(&mut after.read().await.unwrap(), &account(1), tokyo()).await;
     assert_eq!(images, [committed]);
     let mut tx = after.write().await.unwrap();
     assert!(tx.job_enqueue("k", "a", "{}").await.unwrap());
@@ -55,15 +56,20 @@ async fn a_store_opens_again_as_it_was() {
     assert_eq!(open(&path).await.dump().await.unwrap(), dump);
 }
 
-/// The text is what a store of schema 1 with a row in every table held. It never changes.
-const SCHEMA_1: &str = include_str!("../../../../tests/formats/metastore-v1/katagami.sql");
+/// Each text is what a store of that schema with a row in every table held. It never changes.
+const SCHEMAS: [&str; 2] = [
+    include_str!("../../../../tests/formats/metastore-v1/katagami.sql"),
+    include_str!("../../../../tests/formats/metastore-v2/katagami.sql"),
+];
 
 #[tokio::test]
-async fn data_of_schema_1_opens() {
-    let place = tempfile::tempdir().unwrap();
-    let path = place.path().join("db");
-    rusqlite::Connection::open(&path).unwrap().execute_batch(SCHEMA_1).unwrap();
-    every_table::check(&open(&path).await).await;
+async fn data_of_every_schema_opens() {
+    for schema in SCHEMAS {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("db");
+        rusqlite::Connection::open(&path).unwrap().execute_batch(schema).unwrap();
+        every_table::check(&open(&path).await).await;
+    }
 }
 
 /// A program that reads a row of another form must say so, never guess.

@@ -4,6 +4,7 @@ use futures::future::join_all;
 use metastore::{AuditRow, Domain, ErrorKind, Keep, Metastore, Tx};
 use model::{AccessKey, Account};
 
+use crate::images::visible;
 use crate::nouns::image;
 use crate::{START, World, account, tokyo};
 
@@ -116,7 +117,7 @@ pub(crate) async fn reset_keeps_what_it_is_told(world: World) {
     assert!(tx.access_key_get("AK1").await.unwrap().is_some());
     assert!(tx.domain_get("d").await.unwrap().is_some());
     assert!(tx.setting_get("page_token_key").await.unwrap().is_some());
-    assert_eq!(tx.images_visible(&account(1), tokyo()).await.unwrap(), []);
+    assert_eq!(visible(&mut tx, &account(1), tokyo()).await, []);
     assert_eq!(tx.jobs_live().await.unwrap(), []);
     drop(tx);
     world.metastore.reset(Keep::Nothing).await.unwrap();

@@ -64,7 +64,7 @@ pub struct Filters<T> {
 }
 
 enum Selector<T> {
-    Values(Values<T>),
+    Values(&'static str, Values<T>),
     Tag(Tags<T>, String),
     TagKey(Tags<T>),
     TagValue(Tags<T>),
@@ -101,12 +101,35 @@ impl<T> Filters<T> {
     pub fn is_empty(&self) -> bool {
         self.filters.is_empty()
     }
+
+    /// The filters whose values have no wildcards, by name (`tag:<key>` included), for a search that brings
+    /// fewer items to match.
+    pub fn exact(&self) -> impl Iterator<Item = (Name<'_>, Vec<&str>)> {
+        self.filters.iter().filter_map(|(selector, patterns)| {
+            let values: Option<Vec<&str>> = patterns.iter().map(Pattern::exact).collect();
+            Some((selector.name()?, values?))
+        })
+    }
+
+    /// Whether matching looks at the tags of an item.
+    pub fn read_tags(&self) -> bool {
+        self.filters.iter().any(|(selector, _)| !matches!(selector, Selector::Values(..)))
+    }
+}
+
+/// What a filter looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Name<'a> {
+    /// A name of the operation's table.
+    Listed(&'static str),
+    /// The value of the tag with this key.
+    Tag(&'a str),
 }
 
 impl<T> Selector<T> {
     fn find(name: &str, table: &Table<T>) -> Option<Self> {
-        if let Some((_, values)) = table.names.iter().find(|(known, _)| *known == name) {
-            return Some(Self::Values(*values));
+        if let Some((known, values)) = table.names.iter().find(|(known, _)| *known == name) {
+            return Some(Self::Values(known, *values));
         }
         let tags = table.tags?;
         match name {
@@ -116,9 +139,17 @@ impl<T> Selector<T> {
         }
     }
 
+    fn name(&self) -> Option<Name<'_>> {
+        match self {
+            Self::Values(name, _) => Some(Name::Listed(name)),
+            Self::Tag(_, key) => Some(Name::Tag(key)),
+            Self::TagKey(_) | Self::TagValue(_) => None,
+        }
+    }
+
     fn any(&self, item: &T, matches: &dyn Fn(&str) -> bool) -> bool {
         match self {
-            Self::Values(values) => values(item).iter().any(|text| matches(text)),
+            Self::Values(_, values) => values(item).iter().any(|text| matches(text)),
             Self::Tag(tags, key) => tags(item).iter().any(|(k, value)| k == key && matches(value)),
             Self::TagKey(tags) => tags(item).iter().any(|(key, _)| matches(key)),
             Self::TagValue(tags) => tags(item).iter().any(|(_, value)| matches(value)),

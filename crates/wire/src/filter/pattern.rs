@@ -43,6 +43,14 @@ impl Pattern {
         Ok(Self(exact.map_or_else(|| Kind::Wild(Box::new(Wild::new(&tokens))), Kind::Exact)))
     }
 
+    /// The one text that matches, if there is no wildcard.
+    pub fn exact(&self) -> Option<&str> {
+        match &self.0 {
+            Kind::Exact(exact) => Some(exact),
+            Kind::Wild(_) => None,
+        }
+    }
+
     pub fn matches(&self, text: &str) -> bool {
         match &self.0 {
             Kind::Exact(exact) => exact == text,

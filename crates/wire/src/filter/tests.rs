@@ -44,6 +44,25 @@ fn tags_match_by_key_and_value() {
 }
 
 #[test]
+fn values_without_wildcards_are_told() {
+    let asked = [
+        filter("id", &["a", r"b\*"]),
+        filter("size", &["1", "2*"]),
+        filter("tag:Name", &["web 1"]),
+        filter("tag-key", &["Name"]),
+        filter("id", &["?"]),
+    ];
+    let filters = Filters::parse(&asked, &TABLE).unwrap();
+    let exact: Vec<_> = filters.exact().collect();
+    assert_eq!(exact, [(Name::Listed("id"), vec!["a", "b*"]), (Name::Tag("Name"), vec!["web 1"])]);
+    let reads_tags = |asked: &[Filter]| Filters::parse(asked, &TABLE).unwrap().read_tags();
+    assert!(!reads_tags(&asked[..2]) && !reads_tags(&[]));
+    assert!(
+        reads_tags(&asked[2..3]) && reads_tags(&asked[3..]) && reads_tags(&[filter("tag-value", &["*"])])
+    );
+}
+
+#[test]
 fn unknown_names_and_too_many_values_are_refused() {
     let fault = |asked: &[Filter], table| {
         let fault = Filters::parse(asked, table).unwrap_err();

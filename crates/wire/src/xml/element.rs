@@ -86,6 +86,11 @@ struct Escaped<'a>(&'a mut String);
 
 impl Write for Escaped<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
+        // Nearly all text is plain, and copied at once.
+        if text.bytes().all(is_plain) {
+            self.0.push_str(text);
+            return Ok(());
+        }
         for c in text.chars() {
             match c {
                 '&' => self.0.push_str("&amp;"),
@@ -102,4 +107,10 @@ impl Write for Escaped<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether no character with this byte is written otherwise than as it is.
+const fn is_plain(byte: u8) -> bool {
+    // U+FFFE and U+FFFF begin with 0xef.
+    !matches!(byte, b'&' | b'<' | b'>' | b'"' | 0..=0x1f | 0xef)
 }

@@ -1,5 +1,6 @@
 //! `DescribeImages`: own, shared and public images of the region, by id, owner, permission and filter.
 
+mod listing;
 #[cfg(test)]
 mod tests;
 
@@ -126,34 +127,65 @@ impl Operation for DescribeImages {
     async fn run(cx: &mut Cx<'_>, req: &Request) -> Result<Response, Failure> {
         req.paging.refuse_with_ids("imagesSet", !req.image_ids.is_empty())?;
         let filters = Filters::parse(&req.filters, &FILTERS)?;
-        let caller = cx.account().clone();
-        let mut images = candidates(cx, req).await?;
-        images.retain(|image| asked_for(req, &caller, image));
-        let mut tagged = cx.tagged(images, |image| image.image_id.as_str()).await?;
-        // Tags are the owner's own.
-        tagged.iter_mut().filter(|i| i.item.owner_id != caller).for_each(|i| i.tags.clear());
-        tagged.retain(|item| filters.matches(item));
-        let page = cx.page(tagged, &req.paging, |item| item.item.image_id.to_string())?;
+        let mut page = if req.image_ids.is_empty() {
+            listing::page(cx, req, &filters).await?
+        } else {
+            let images = by_ids(cx, &req.image_ids).await?;
+            let items = matching(cx, req, &filters, images).await?;
+            cx.page(items, &req.paging, key_of)?
+        };
+        if !filters.read_tags() {
+            add_tags(cx, &mut page.items).await?;
+        }
         Ok(Response {
-            images: page.items.iter().map(|i| shapes::Image::of(&i.item, &i.tags)).collect(),
+            images: page.items.into_iter().map(|i| shapes::Image::of(i.item, &i.tags)).collect(),
             next_token: page.next_token,
         })
     }
 }
 
-/// By id where ids are given: all of them must be there.
-async fn candidates(cx: &mut Cx<'_>, req: &Request) -> Result<Vec<Image>, Failure> {
-    if req.image_ids.is_empty() {
-        return cx.images_visible().await;
-    }
+fn key_of(item: &Item) -> String {
+    item.item.image_id.to_string()
+}
+
+/// All of them must be there.
+async fn by_ids(cx: &mut Cx<'_>, ids: &[ImageId]) -> Result<Vec<Image>, Failure> {
     let (mut found, mut missing) = (Vec::new(), Vec::new());
-    for id in each_once(&req.image_ids) {
+    for id in each_once(ids) {
         match cx.image_if_visible(id).await? {
             Some(image) => found.push(image.into_inner()),
             None => missing.push(id.clone()),
         }
     }
     if missing.is_empty() { Ok(found) } else { Err(Failure::images_not_found(&missing)) }
+}
+
+/// The images that the request asks for; with their tags only if its filters look at these.
+async fn matching(
+    cx: &mut Cx<'_>,
+    req: &Request,
+    filters: &Filters<Item>,
+    images: Vec<Image>,
+) -> Result<Vec<Item>, Failure> {
+    let caller = cx.account().clone();
+    let asked_for = images.into_iter().filter(|image| asked_for(req, &caller, image));
+    let mut items: Vec<Item> = asked_for.map(|item| Tagged { item, tags: Vec::new() }).collect();
+    if filters.read_tags() {
+        add_tags(cx, &mut items).await?;
+    }
+    items.retain(|item| filters.matches(item));
+    Ok(items)
+}
+
+/// Tags are the owner's own.
+async fn add_tags(cx: &mut Cx<'_>, items: &mut [Item]) -> Result<(), Failure> {
+    let caller = cx.account().clone();
+    let own = items.iter().map(|i| &i.item).filter(|image| image.owner_id == caller);
+    let mut tags = cx.tags_of_many(own.map(|image| image.image_id.as_str())).await?;
+    for item in items {
+        item.tags = tags.remove(item.item.image_id.as_str()).unwrap_or_default();
+    }
+    Ok(())
 }
 
 fn asked_for(req: &Request, caller: &AccountId, image: &Image) -> bool {

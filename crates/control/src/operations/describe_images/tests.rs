@@ -15,7 +15,7 @@ async fn scene() -> Scene {
     let world = World::new().await;
     let other = world.account("other").await;
     let web = world.seed_image("web-1", b"web").await;
-    world.clock.advance(std::time::Duration::from_secs(3600));
+    world.clock.advance(std::time::Duration::from_hours(1));
     let db = database(&world).await;
     let public = world.seed_image_of(&other, "public", b"p").await;
     let shared = world.seed_image_of(&other, "shared", b"s").await;

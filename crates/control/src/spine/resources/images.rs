@@ -1,5 +1,6 @@
 //! Images: visible to the owner and to whom a launch permission names.
 
+use metastore::{ImageKey, ImageSearch, Whose};
 use model::limits::IMAGES_PER_REGION_MAX;
 use model::{Image, ImageId, ImageState, Region, SnapshotId};
 
@@ -40,9 +41,18 @@ impl Cx<'_> {
         if image.owner_id == self.caller.account { Ok(image) } else { Err(Failure::image_not_owned(id)) }
     }
 
-    /// Everything that `DescribeImages` may list: own, shared and public images of the region.
-    pub(crate) async fn images_visible(&mut self) -> Result<Vec<Image>, Failure> {
-        Ok(self.tx.images_visible(&self.caller.account, self.caller.region).await?)
+    /// What `DescribeImages` may list of the region's own, shared and public images, in order of their ids: the
+    /// first `limit` after the id `after` that have the keys.
+    pub(crate) async fn images_visible(
+        &mut self,
+        whose: Whose,
+        having: &[(ImageKey<'_>, Vec<&str>)],
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Image>, Failure> {
+        let (account, region) = (&self.caller.account, self.caller.region);
+        let search = ImageSearch { account, region, whose, having };
+        Ok(self.tx.images_search(&search, after, limit).await?)
     }
 
     pub(crate) async fn image_by_name(&mut self, name: &str) -> Result<Option<Image>, Failure> {
