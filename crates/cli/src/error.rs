@@ -46,7 +46,11 @@ impl Error {
     pub(crate) fn of_service(doing: &str, code: &str, message: &str) -> Self {
         let error = Self::new(kind_of_code(code), format!("{doing}: {message} ({code})"));
         match code {
-            "AuthFailure" | "InvalidClientTokenId" | "SignatureDoesNotMatch" | "UnrecognizedClientException" => {
+            "AuthFailure"
+            | "InvalidClientTokenId"
+            | "InvalidSignatureException"
+            | "SignatureDoesNotMatch"
+            | "UnrecognizedClientException" => {
                 error.with_hint("the access key comes from AWS_SHARED_CREDENTIALS_FILE, AWS_PROFILE or AWS_ACCESS_KEY_ID; the server wrote its own into DIR/credentials")
             }
             "RequestExpired" => error.with_hint("the clocks of this host and of the server differ too much"),
@@ -81,6 +85,7 @@ fn kind_of_code(code: &str) -> ErrorKind {
         | "AccessDenied"
         | "AccessDeniedException"
         | "SignatureDoesNotMatch"
+        | "InvalidSignatureException"
         | "InvalidClientTokenId"
         | "UnrecognizedClientException"
         | "RequestExpired"
@@ -104,6 +109,7 @@ mod tests {
             ("InvalidAMIName.Duplicate", ErrorKind::Conflict),
             ("InvalidSnapshot.InUse", ErrorKind::Conflict),
             ("UnauthorizedOperation", ErrorKind::Denied),
+            ("InvalidSignatureException", ErrorKind::Denied),
             ("ValidationException", ErrorKind::Failed),
         ] {
             assert_eq!(Error::of_service("test", code, "m").kind(), kind, "{code}");

@@ -22,8 +22,8 @@ Examples:
 pub struct Push {
     /// A raw disk: a file or a block device
     file: PathBuf,
-    /// The image's name
-    #[arg(long)]
+    /// The image's name, 3 to 128 characters
+    #[arg(long, value_parser = image_name)]
     name: String,
     /// What the image is for
     #[arg(long)]
@@ -31,10 +31,10 @@ pub struct Push {
     /// A tag of the image and its snapshot, may be repeated
     #[arg(long = "tag", value_name = "KEY=VALUE", value_parser = tag)]
     tags: Vec<(String, String)>,
-    #[arg(long, default_value = "x86_64", help = "The processor that it runs on")]
+    #[arg(long, default_value = "x86_64", value_parser = ["i386", "x86_64", "arm64"], hide_possible_values = true, help = "The processor that it runs on: i386, x86_64 or arm64")]
     architecture: String,
     /// legacy-bios, uefi or uefi-preferred [default: the instance's]
-    #[arg(long)]
+    #[arg(long, value_parser = ["legacy-bios", "uefi", "uefi-preferred"], hide_possible_values = true)]
     boot_mode: Option<String>,
     #[arg(long, value_name = "DEVICE", default_value = "/dev/xvda", help = "The name of the root device")]
     root_device_name: String,
@@ -133,6 +133,15 @@ impl Push {
             parameters.push((format!("TagSpecification.1.Tag.{n}.Value"), value.clone()));
         }
         parameters
+    }
+}
+
+/// Held here as well, so that nobody hears of it after an hour of uploading. What else a name may not be, the server says.
+fn image_name(text: &str) -> Result<String, String> {
+    if (3..=128).contains(&text.chars().count()) {
+        Ok(text.to_owned())
+    } else {
+        Err("an image's name has 3 to 128 characters".into())
     }
 }
 
