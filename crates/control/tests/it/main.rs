@@ -9,6 +9,7 @@
 
 mod authentication;
 mod block_golden;
+mod failed_images;
 mod golden;
 mod members;
 mod outsiders;

@@ -63,7 +63,9 @@ impl Job for CreateImage {
     type Outcome = Outcome;
 
     fn key(&self) -> JobKey {
-        JobKey::image(&self.image_id)
+        let key = JobKey::image(&self.image_id);
+        // The job that failed the image is still there when it leaves one that brings the guest up.
+        if self.step == Step::Restart { key.aside("restart") } else { key }
     }
 
     async fn work(&self, io: &Io) -> Result<Outcome, Stop> {
@@ -123,17 +125,22 @@ impl Job for CreateImage {
     }
 
     async fn give_up(&self, write: &mut JobWrite<'_>, reason: &StateReason) -> Result<(), Failure> {
+        if self.step == Step::Restart {
+            self.fail_instance(write, reason).await?;
+            return self.let_go(write).await;
+        }
         for (_, snapshot_id) in &self.snapshots {
-            if let Some(mut snapshot) = write.tx.snapshot_get(snapshot_id).await?
-                && self.step != Step::Restart
-            {
+            if let Some(mut snapshot) = write.tx.snapshot_get(snapshot_id).await? {
                 snapshot.state = model::SnapshotState::Error;
                 snapshot.state_message = Some(reason.message.clone());
                 write.tx.snapshot_update(&snapshot).await?;
             }
         }
-        if self.step != Step::Restart {
-            fail_image(write, &self.image_id, reason).await?;
+        fail_image(write, &self.image_id, reason).await?;
+        if self.step == Step::Freeze && self.reboots {
+            // The guest went down for an image that failed; that is no reason to stay down.
+            self.begin_next_life(write).await?;
+            return write.enqueue(&Self { step: Step::Restart, ..self.clone() }).await;
         }
         self.let_go(write).await
     }
@@ -147,10 +154,23 @@ impl CreateImage {
     }
 
     /// What comes up after the image is another machine than the one that went down for it.
-    async fn begin_next_life(&self, write: &mut JobWrite<'_>) -> Result<(), Stop> {
+    async fn begin_next_life(&self, write: &mut JobWrite<'_>) -> Result<(), Failure> {
         let instance = write.tx.instance_get(&self.instance_id).await?;
         if let Some(mut instance) = instance.filter(|i| i.imaging.as_ref() == Some(&self.image_id)) {
             instance.generation += 1;
+            write.tx.instance_update(&instance).await?;
+        }
+        Ok(())
+    }
+
+    /// An instance that does not come up again stops, and tells why.
+    async fn fail_instance(&self, write: &mut JobWrite<'_>, reason: &StateReason) -> Result<(), Failure> {
+        let instance = write.tx.instance_get(&self.instance_id).await?;
+        let is_ours = |i: &Instance| i.imaging.as_ref() == Some(&self.image_id);
+        if let Some(mut instance) = instance.filter(|i| is_ours(i) && i.state == InstanceState::Running) {
+            instance.state = InstanceState::Stopping;
+            "Server.InternalError".clone_into(&mut instance.state_transition_reason);
+            instance.state_reason = Some(reason.clone());
             write.tx.instance_update(&instance).await?;
         }
         Ok(())
