@@ -27,6 +27,8 @@ const RETRY_DELAY_FIRST: Duration = Duration::from_millis(200);
 const RETRY_DELAY_MAX: Duration = Duration::from_secs(30);
 /// A runner without news looks again after this long.
 const IDLE: Duration = Duration::from_secs(5);
+/// Without a metastore that takes writes, a job that is due stays due.
+const FAILED_PAUSE: Duration = Duration::from_secs(1);
 
 /// The type-free form of a job kind.
 #[derive(Clone, Copy)]
@@ -111,10 +113,13 @@ impl Runner {
             self.tasks.spawn(run_sweep(*sweep, self.io.clone(), self.wake.clone(), self.stop.clone()));
         }
         while !self.stop.is_cancelled() {
-            if let Err(failure) = self.start_due_jobs().await {
-                tracing::error!(%failure, "looking for jobs failed");
-            }
-            let pause = self.until_next().await;
+            let pause = match self.start_due_jobs().await {
+                Ok(()) => self.until_next().await,
+                Err(failure) => {
+                    tracing::error!(%failure, cause = cause_of(&failure), "looking for jobs failed");
+                    FAILED_PAUSE
+                }
+            };
             tokio::select! {
                 () = self.stop.cancelled() => break,
                 () = self.wake.notified() => {}
