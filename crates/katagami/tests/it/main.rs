@@ -5,6 +5,7 @@
 mod account;
 mod help;
 mod instances;
+mod kills;
 mod push;
 mod rig;
 mod serve;
