@@ -104,6 +104,11 @@ impl FakeHost {
         self.exit(id, ExitCause::Crashed(reason));
     }
 
+    /// The machine's process and everything that it left are gone.
+    pub fn vanish(&self, id: &InstanceId) {
+        self.state().machines.remove(id);
+    }
+
     fn exit(&self, id: &InstanceId, cause: ExitCause) {
         if let Some(machine) = self.state().machines.get_mut(id) {
             machine.status = MachineStatus::Exited { cause };

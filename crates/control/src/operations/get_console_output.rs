@@ -49,3 +49,60 @@ impl Operation for GetConsoleOutput {
         Ok(response)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+    use testkit::{REGION, Reply, World};
+
+    fn output(reply: &Reply) -> String {
+        String::from_utf8(STANDARD.decode(reply.value("output")).unwrap()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_newest_bytes_of_the_console_come_in_base64_with_their_time() {
+        let world = World::new().await;
+        let image = world.seed_image("base", b"x").await;
+        let id = world.seed_instance(&image).await;
+        let ask = [("InstanceId", id.as_str())];
+        let reply = world.call("GetConsoleOutput", &ask).await.ok();
+        assert_eq!((reply.value("instanceId"), output(&reply)), (id.clone(), "fake guest\n".into()));
+        world.clock.advance(std::time::Duration::from_secs(90));
+        world.host.console_append(&id.parse().unwrap(), &"y".repeat(64 * 1024 - 6));
+        world.host.console_append(&id.parse().unwrap(), "login:");
+        let reply = world.call("GetConsoleOutput", &[ask[0], ("Latest", "true")]).await.ok();
+        let text = output(&reply);
+        assert_eq!(text.len(), 64 * 1024);
+        assert!(text.starts_with('y') && text.ends_with("login:"));
+        assert_eq!(reply.value("timestamp"), world.now().to_string());
+    }
+
+    #[tokio::test]
+    async fn a_stopped_instance_still_shows_what_it_said_and_a_terminated_one_nothing() {
+        let world = World::new().await;
+        let image = world.seed_image("base", b"x").await;
+        let id = world.seed_instance(&image).await;
+        world.call("StopInstances", &[("InstanceId.1", &id)]).await.ok();
+        world.settle().await;
+        let reply = world.call("GetConsoleOutput", &[("InstanceId", &id)]).await.ok();
+        assert_eq!(output(&reply), "fake guest\n");
+        world.call("TerminateInstances", &[("InstanceId.1", &id)]).await.ok();
+        world.settle().await;
+        let reply = world.call("GetConsoleOutput", &[("InstanceId", &id)]).await.ok();
+        assert_eq!(output(&reply), "");
+    }
+
+    #[tokio::test]
+    async fn a_host_that_does_not_answer_is_told_apart_from_an_instance_that_is_not_there() {
+        let world = World::new().await;
+        let image = world.seed_image("base", b"x").await;
+        let id = world.seed_instance(&image).await;
+        world.gate.plan(Some((0, testkit::Fault::Fail)));
+        let reply = world.call("GetConsoleOutput", &[("InstanceId", &id)]).await;
+        assert_eq!((reply.status.as_u16(), reply.error_code().as_str()), (503, "Unavailable"));
+        let other = world.account("other").await;
+        let reply = world.call_as(&other, REGION, "GetConsoleOutput", &[("InstanceId", &id)]).await;
+        assert_eq!(reply.error_code(), "InvalidInstanceID.NotFound");
+    }
+}

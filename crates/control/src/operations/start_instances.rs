@@ -67,3 +67,63 @@ impl Operation for StartInstances {
         Ok(Response { instances })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use testkit::{Reply, World};
+
+    async fn stopped(world: &World) -> String {
+        let image = world.seed_image("base", b"x").await;
+        let id = world.seed_instance(&image).await;
+        world.call("StopInstances", &[("InstanceId.1", &id)]).await.ok();
+        world.settle().await;
+        id
+    }
+
+    async fn describe(world: &World, id: &str) -> Reply {
+        world.call("DescribeInstances", &[("InstanceId.1", id)]).await.ok()
+    }
+
+    #[tokio::test]
+    async fn a_start_gives_a_public_address_and_a_launch_time_and_keeps_the_private_ones() {
+        let world = World::new().await;
+        let id = stopped(&world).await;
+        let before = describe(&world, &id).await;
+        world.clock.advance(std::time::Duration::from_mins(1));
+        world.call("StartInstances", &[("InstanceId.1", &id)]).await.ok();
+        world.settle().await;
+        let after = describe(&world, &id).await;
+        assert_eq!(after.value("ipAddress"), "127.64.0.1");
+        assert_eq!(after.value("launchTime"), "2026-11-21T08:01:00.000Z");
+        for kept in ["privateIpAddress", "networkInterfaceId", "volumeId", "reservationId"] {
+            assert_eq!(after.value(kept), before.value(kept), "{kept}");
+        }
+        assert!(!after.has("stateReason") && after.value("reason").is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_instance_that_is_up_stays_as_it_is() {
+        let world = World::new().await;
+        let image = world.seed_image("base", b"x").await;
+        let id = world.seed_instance(&image).await;
+        let before = describe(&world, &id).await;
+        let reply = world.call("StartInstances", &[("InstanceId.1", &id)]).await.ok();
+        assert_eq!(reply.values("name"), ["running", "running"]);
+        world.settle().await;
+        assert_eq!(describe(&world, &id).await.value("launchTime"), before.value("launchTime"));
+    }
+
+    #[tokio::test]
+    async fn one_instance_that_cannot_start_leaves_all_stopped() {
+        let world = World::new().await;
+        let id = stopped(&world).await;
+        let image = world.seed_image("other", b"x").await;
+        let gone = world.seed_instance(&image).await;
+        world.call("TerminateInstances", &[("InstanceId.1", &gone)]).await.ok();
+        for other in [gone.as_str(), "i-12345678"] {
+            let reply = world.call("StartInstances", &[("InstanceId.1", &id), ("InstanceId.2", other)]).await;
+            assert!(reply.error_message().contains(other));
+            assert_eq!(describe(&world, &id).await.value("name"), "stopped");
+        }
+    }
+}

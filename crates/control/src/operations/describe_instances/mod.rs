@@ -1,6 +1,8 @@
 //! `DescribeInstances`: the account's instances, grouped by the launch that made them.
 
 mod filters;
+#[cfg(test)]
+mod tests;
 
 use model::{Code, Instance, InstanceId, SecurityGroup};
 use wire::filter::Filters;
