@@ -18,6 +18,8 @@ use crate::ports::{Host, HostError, HostErrorKind};
 pub(crate) trait Job: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
     /// Stable on disk.
     const KIND: &'static str;
+    /// How often one step is tried before the job gives up on what may pass.
+    const ATTEMPTS_MAX: u32 = 10;
     type Outcome: Send;
 
     /// At most one live job has this key.

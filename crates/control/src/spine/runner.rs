@@ -21,8 +21,6 @@ use crate::ports::Host;
 
 const LEASE: Duration = Duration::from_secs(30);
 const HEARTBEAT: Duration = Duration::from_secs(10);
-/// Attempts at one step.
-const ATTEMPTS_MAX: u32 = 10;
 const RETRY_DELAY_FIRST: Duration = Duration::from_millis(200);
 const RETRY_DELAY_MAX: Duration = Duration::from_secs(30);
 /// A runner without news looks again after this long.
@@ -34,13 +32,14 @@ const FAILED_PAUSE: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy)]
 pub(crate) struct JobEntry {
     pub(crate) kind: &'static str,
+    attempts_max: u32,
     turn: for<'a> fn(&'a Io, &'a JobRow) -> BoxFuture<'a, Result<bool, Stop>>,
     give_up: for<'a> fn(&'a Io, &'a JobRow, StateReason) -> BoxFuture<'a, Result<bool, Failure>>,
 }
 
 impl JobEntry {
     pub(crate) const fn of<J: Job>() -> Self {
-        Self { kind: J::KIND, turn: turn::<J>, give_up: give_up::<J> }
+        Self { kind: J::KIND, attempts_max: J::ATTEMPTS_MAX, turn: turn::<J>, give_up: give_up::<J> }
     }
 }
 
@@ -212,7 +211,7 @@ pub(crate) async fn run_turn(io: &Io, row: &JobRow) {
 async fn stopped(io: &Io, entry: &JobEntry, row: &JobRow, stop: Stop) -> Result<(), Failure> {
     let reason = match stop {
         Stop::GiveUp(reason) => reason,
-        Stop::Retry { cause } if row.attempts < ATTEMPTS_MAX => {
+        Stop::Retry { cause } if row.attempts < entry.attempts_max => {
             tracing::warn!(
                 job = row.key,
                 kind = row.kind,

@@ -79,6 +79,8 @@ impl UploadSnapshot {
 
 impl Job for UploadSnapshot {
     const KIND: &'static str = "upload_snapshot";
+    /// Never: giving up would throw away blocks that were acknowledged, and a full disk passes.
+    const ATTEMPTS_MAX: u32 = u32::MAX;
     type Outcome = Outcome;
 
     fn key(&self) -> JobKey {
