@@ -31,7 +31,7 @@ pub struct Push {
     /// A tag of the image and its snapshot, may be repeated
     #[arg(long = "tag", value_name = "KEY=VALUE", value_parser = tag)]
     tags: Vec<(String, String)>,
-    #[arg(long, default_value = "x86_64", value_parser = ["i386", "x86_64", "arm64"], hide_possible_values = true, help = "The processor that it runs on: i386, x86_64 or arm64")]
+    #[arg(long, default_value = "x86_64", value_parser = ["i386", "x86_64", "arm64"], hide_possible_values = true, help = "i386, x86_64 or arm64")]
     architecture: String,
     /// legacy-bios, uefi or uefi-preferred [default: the instance's]
     #[arg(long, value_parser = ["legacy-bios", "uefi", "uefi-preferred"], hide_possible_values = true)]

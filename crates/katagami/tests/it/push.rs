@@ -76,10 +76,10 @@ fn what_cannot_be_pushed_is_refused_before_anything_is_sent() {
     let home = tempfile::tempdir().unwrap();
     let file = home.path().join("disk.qcow2");
     std::fs::write(&file, b"QFI\xfb\0\0\0\x03").unwrap();
-    let refused = run(home.path(), &["push", file.to_str().unwrap(), "--name", "x"]);
+    let refused = run(home.path(), &["push", file.to_str().unwrap(), "--name", "web"]);
     assert_eq!(refused.status.code(), Some(2), "{refused:?}");
     assert!(stderr(&refused).contains("qemu-img convert -f qcow2 -O raw"), "{refused:?}");
-    let missing = run(home.path(), &["push", "/nowhere/disk.raw", "--name", "x"]);
+    let missing = run(home.path(), &["push", "/nowhere/disk.raw", "--name", "web"]);
     assert_eq!(missing.status.code(), Some(3), "{missing:?}");
 }
 
