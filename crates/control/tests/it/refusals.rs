@@ -20,6 +20,7 @@ const REFUSALS: &[(&str, &str, &str)] = &[
     ),
     ("AuthorizeSecurityGroupIngress", "InvalidPermission.Malformed", "-IpPermissions.1.IpRanges"),
     ("AuthorizeSecurityGroupIngress", "MissingParameter", "-IpPermissions"),
+    ("AuthorizeSecurityGroupIngress", "RulesPerSecurityGroupLimitExceeded", "{1001 ranges}"),
     ("CopyImage", "InvalidAMIID.NotFound", "SourceImageId=ami-0dead0dead0dead00"),
     ("CopyImage", "InvalidAMIID.Unavailable", "SourceImageId={deregistered_image}"),
     ("CopyImage", "InvalidAMIName.Duplicate", "Name=base"),
@@ -48,6 +49,7 @@ const REFUSALS: &[(&str, &str, &str)] = &[
     ("CreateSecurityGroup", "InvalidGroup.Reserved", "GroupName=default"),
     ("CreateSecurityGroup", "InvalidParameterValue", "GroupDescription={256 characters}"),
     ("CreateSecurityGroup", "InvalidVpcID.NotFound", "VpcId=vpc-0dead0dead0dead00"),
+    ("CreateSnapshot", "IncorrectState", "VolumeId={creating_volume}"),
     ("CreateSnapshot", "InvalidParameterValue", "Description={256 characters}"),
     ("CreateSnapshot", "InvalidVolume.NotFound", "VolumeId=vol-0dead0dead0dead00"),
     ("CreateSnapshot", "UnsupportedOperation", "Location=local"),
@@ -206,42 +208,75 @@ const REFUSALS: &[(&str, &str, &str)] = &[
     ("TerminateInstances", "OperationNotPermitted", "InstanceId.1={protected_instance}"),
 ];
 
+/// The same for an account that has all it may have.
+const REFUSALS_WHEN_FULL: &[(&str, &str, &str)] = &[
+    ("CreateKeyPair", "KeyPairLimitExceeded", ""),
+    ("CreateSecurityGroup", "SecurityGroupLimitExceeded", ""),
+    ("ImportKeyPair", "KeyPairLimitExceeded", ""),
+    (
+        "ModifyImageAttribute",
+        "ResourceLimitExceeded",
+        "-Description&LaunchPermission.Add.1.UserId=999999999999",
+    ),
+];
+
+/// Parameters that are too many to write down.
+const LISTS: &[(&str, fn() -> String)] = &[
+    ("{51 tags}", || numbered(51, |n| format!("Tag.{n}.Key=key-{n}"))),
+    ("{101 types}", || numbered(101, |n| format!("InstanceType.{n}=t3.micro"))),
+    ("{1001 ranges}", || {
+        numbered(1001, |n| format!("IpPermissions.1.IpRanges.{n}.CidrIp=10.{}.{}.0/24", n / 256, n % 256))
+    }),
+];
+
+fn numbered(count: usize, parameter: impl Fn(usize) -> String) -> String {
+    (1..=count).map(parameter).collect::<Vec<_>>().join("&")
+}
+
 fn applied(scene: &Scene, sample: &str, difference: &str) -> Params {
     let mut params = scene.params(sample);
     let (out, into): (Vec<&str>, Vec<&str>) = difference.split('&').partition(|part| part.starts_with('-'));
     for name in out.iter().filter_map(|part| part.strip_prefix('-')) {
         params.retain(|(given, _)| given != name && !given.starts_with(&format!("{name}.")));
     }
-    let tags: Vec<String> = (1..=51).map(|n| format!("Tag.{n}.Key=key-{n}")).collect();
     let into = into.join("&").replace("{256 characters}", &"x".repeat(256));
-    let into = into.replace("{51 tags}", &tags.join("&"));
-    let types: Vec<String> = (1..=101).map(|n| format!("InstanceType.{n}=t3.micro")).collect();
-    let into = into.replace("{101 types}", &types.join("&"));
-    for (name, value) in scene.params(&into) {
-        params.retain(|(given, _)| *given != name);
-        params.push((name, value));
-    }
+    let into = LISTS.iter().fold(into, |into, (name, list)| into.replace(name, &list()));
+    let changes = scene.params(&into);
+    let changed: BTreeSet<&str> = changes.iter().map(|(name, _)| name.as_str()).collect();
+    params.retain(|(given, _)| !changed.contains(given.as_str()));
+    params.extend(changes);
     params
+}
+
+async fn are_given(scene: &Scene, refusals: &[(&str, &str, &str)]) {
+    let before = scene.world.dump().await;
+    for (listed, sample) in samples() {
+        for (_, code, difference) in refusals.iter().filter(|(action, ..)| *action == listed.action) {
+            let reply = scene.call(&listed, &applied(scene, sample, difference)).await;
+            assert_eq!(reply.error_code(), *code, "{} {difference}: {}", listed.action, reply.text());
+        }
+    }
+    assert!(scene.world.dump().await == before, "a refused request changed something");
 }
 
 #[tokio::test]
 async fn every_refusal_has_its_code_and_changes_nothing() {
+    are_given(&Scene::new().await, REFUSALS).await;
+}
+
+#[tokio::test]
+async fn an_account_that_has_all_it_may_have_gets_no_more() {
     let scene = Scene::new().await;
-    let before = scene.world.dump().await;
-    for (listed, sample) in samples() {
-        for (_, code, difference) in REFUSALS.iter().filter(|(action, ..)| *action == listed.action) {
-            let reply = scene.call(&listed, &applied(&scene, sample, difference)).await;
-            assert_eq!(reply.error_code(), *code, "{} {difference}: {}", listed.action, reply.text());
-        }
-    }
-    assert_eq!(scene.world.dump().await, before);
+    scene.fill().await;
+    are_given(&scene, REFUSALS_WHEN_FULL).await;
 }
 
 #[test]
 fn an_action_declares_exactly_the_codes_that_it_is_seen_to_give() {
     let mut seen: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    let given = REFUSALS.iter().chain(REFUSALS_WHEN_FULL).map(|(action, code, _)| (*action, *code));
     let unreached = UNREACHED.lines().filter_map(|line| line.split_once(' '));
-    for (action, code) in REFUSALS.iter().map(|(action, code, _)| (*action, *code)).chain(unreached) {
+    for (action, code) in given.chain(unreached) {
         assert!(seen.entry(action).or_default().insert(code), "{action} {code} is there twice");
     }
     let mut wrong = Vec::new();

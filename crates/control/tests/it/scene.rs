@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use control::Listed;
 use http::Method;
+use model::key_pair::KeyType;
+use model::limits::{KEY_PAIRS_PER_REGION_MAX, LAUNCH_PERMISSIONS_MAX, SECURITY_GROUPS_PER_VPC_MAX};
+use model::{KeyPair, KeyPairId, LaunchPermission, SecurityGroup, SecurityGroupId};
 use testkit::{Account, REGION, Reply, World, form};
 use wire::member::{Kind, Member};
 
@@ -155,6 +158,49 @@ impl Scene {
         let volume = self.names["volume"].clone();
         let pending = self.world.call("CreateSnapshot", &[("VolumeId", &volume)]).await.ok();
         self.names.insert("pending_snapshot", pending.value("snapshotId"));
+        let starting = self.launch(&self.names["image"], &[]).await;
+        let described = self.world.call("DescribeInstances", &[("InstanceId.1", &starting)]).await.ok();
+        self.names.insert("starting_instance", starting);
+        self.names.insert("creating_volume", described.value("volumeId"));
+    }
+
+    /// As many key pairs, security groups in one VPC, and launch permissions of `{image}` as there may be.
+    pub(crate) async fn fill(&self) {
+        let mut tx = self.world.metastore.write().await.expect("the database in memory works");
+        let (owner_id, region) = (self.world.owner.id.clone(), REGION.parse().expect("a region"));
+        for n in 0..KEY_PAIRS_PER_REGION_MAX {
+            let pair = KeyPair {
+                key_pair_id: KeyPairId::generate(self.world.ids()),
+                key_name: format!("full-{n}"),
+                owner_id: owner_id.clone(),
+                region,
+                key_type: KeyType::Ed25519,
+                key_fingerprint: String::new(),
+                public_key: String::new(),
+                create_time: self.world.now(),
+            };
+            tx.key_pair_insert(&pair).await.expect("the name is free");
+        }
+        for n in 0..SECURITY_GROUPS_PER_VPC_MAX {
+            let group = SecurityGroup {
+                group_id: SecurityGroupId::generate(self.world.ids()),
+                group_name: format!("full-{n}"),
+                description: String::new(),
+                owner_id: owner_id.clone(),
+                region,
+                vpc_id: self.names["vpc"].parse().expect("the scene holds ids"),
+                ingress: Vec::new(),
+                egress: Vec::new(),
+            };
+            tx.security_group_insert(&group).await.expect("the name is free");
+        }
+        let id = self.names["image"].parse().expect("the scene holds ids");
+        let mut image = tx.image_get(&id).await.expect("the database in memory works").expect("it is there");
+        let account = |n: usize| format!("{n:012}").parse().expect("twelve digits");
+        image.launch_permissions =
+            (0..LAUNCH_PERMISSIONS_MAX).map(|n| LaunchPermission::Account(account(n))).collect();
+        tx.image_update(&image).await.expect("the database in memory works");
+        tx.commit().await.expect("the database in memory works");
     }
 
     /// `Name=web&ImageId={image}` with the names of this scene's resources put in.
