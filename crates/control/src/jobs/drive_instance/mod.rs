@@ -37,8 +37,8 @@ impl DriveInstance {
 pub(crate) enum Outcome {
     /// Nothing to drive: the row is gone or its state is one of rest.
     AtRest,
-    /// What the machine of this generation does after it was told where to go.
-    Seen { generation: u32, status: MachineStatus },
+    /// What the machine of this generation does after it was told where the state wants it.
+    Seen { generation: u32, state: InstanceState, status: MachineStatus },
 }
 
 impl Job for DriveInstance {
@@ -54,7 +54,7 @@ impl Job for DriveInstance {
         let Some(instance) = instance.filter(|instance| instance.imaging.is_none()) else {
             return Ok(Outcome::AtRest);
         };
-        let generation = instance.generation;
+        let (generation, state) = (instance.generation, instance.state);
         let status = match instance.state {
             InstanceState::Pending => start(io, instance).await?,
             InstanceState::Stopping => take_down(io, &instance, shutdown_for_stop(&instance)).await?,
@@ -69,16 +69,17 @@ impl Job for DriveInstance {
                 return Ok(Outcome::AtRest);
             }
         };
-        Ok(Outcome::Seen { generation, status })
+        Ok(Outcome::Seen { generation, state, status })
     }
 
     async fn settle(&mut self, write: &mut JobWrite<'_>, done: Outcome) -> Result<Next, Stop> {
         let Some(instance) = write.tx.instance_get(&self.instance_id).await? else { return Ok(Next::Done) };
-        let Outcome::Seen { generation, status } = done else {
+        let Outcome::Seen { generation, state, status } = done else {
             // The state may have changed since the work looked.
             return Ok(if wants_driving(&instance) { Next::Again } else { Next::Done });
         };
-        if generation != instance.generation {
+        // What was done was meant for another state: a stop leaves more behind than a termination may.
+        if generation != instance.generation || state != instance.state {
             return Ok(Next::Again);
         }
         match (instance.state, status) {
