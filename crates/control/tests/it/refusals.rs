@@ -220,8 +220,11 @@ const REFUSALS_WHEN_FULL: &[(&str, &str, &str)] = &[
     ),
 ];
 
+/// A name in braces, and the parameters that it stands for.
+type Written = (&'static str, fn() -> String);
+
 /// Parameters that are too many to write down.
-const LISTS: &[(&str, fn() -> String)] = &[
+const LISTS: &[Written] = &[
     ("{51 tags}", || numbered(51, |n| format!("Tag.{n}.Key=key-{n}"))),
     ("{101 types}", || numbered(101, |n| format!("InstanceType.{n}=t3.micro"))),
     ("{1001 ranges}", || {
