@@ -11,7 +11,6 @@ mod authentication;
 mod block_golden;
 mod failed_images;
 mod golden;
-mod interruptions;
 mod members;
 mod outsiders;
 mod paging;
