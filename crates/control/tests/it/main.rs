@@ -11,6 +11,7 @@ mod authentication;
 mod block_golden;
 mod failed_images;
 mod golden;
+mod interruptions;
 mod members;
 mod outsiders;
 mod paging;
