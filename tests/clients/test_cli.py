@@ -80,6 +80,15 @@ def test_push_says_what_is_wrong(server, tmp_path):
     assert done.returncode != 0 and done.stdout == "" and "nothing.raw" in done.stderr
 
 
+def test_push_tells_of_a_taken_name_before_it_uploads(server, name, tmp_path):
+    source = disk(tmp_path / "disk.raw", size_mib=2)
+    assert server.katagami("push", source, "--name", name).returncode == 0
+    before = len(server.client().describe_snapshots(OwnerIds=["self"])["Snapshots"])
+    done = server.katagami("push", source, "--name", name)
+    assert done.returncode == 5 and "InvalidAMIName.Duplicate" in done.stderr, done.stderr
+    assert len(server.client().describe_snapshots(OwnerIds=["self"])["Snapshots"]) == before
+
+
 def test_the_json_of_both_clis_is_the_same(server):
     answers = [
         json.dumps(server.aws(name, "ec2", "describe-availability-zones"), sort_keys=True) for name in rig.AWS_CLIS

@@ -19,7 +19,9 @@ def test_starts_fast_writes_its_credentials_once_and_stops_gracefully(own_server
     assert stat.S_IMODE(credentials.stat().st_mode) == 0o600
     first = own_server.keys()
     account = own_server.client("sts").get_caller_identity()["Account"]
+    assert (own_server.data / "admin.sock").exists()
     assert own_server.stop() == 0
+    assert not (own_server.data / "admin.sock").exists()
 
     seconds = own_server.start()
     assert seconds < 2, f"{seconds:.3f} s for a second start; an unoptimised build takes longer than the release"
@@ -44,6 +46,13 @@ def test_accounts_are_made_while_the_server_runs_and_are_apart(own_server):
     assert alice["Account"] == account_id
     own_server.client().create_key_pair(KeyName="mine")
     assert own_server.client(profile="alice").describe_key_pairs()["KeyPairs"] == []
+
+
+def test_an_account_of_no_server_is_refused_and_no_directory_made(own_server, tmp_path):
+    elsewhere = tmp_path / "no-such-server"
+    done = own_server.katagami("account", "create", "alice", "--data", elsewhere)
+    assert done.returncode == 2 and str(elsewhere) in done.stderr, done.stderr
+    assert not elsewhere.exists()
 
 
 def test_a_second_server_on_the_same_data_is_refused(own_server, tmp_path):

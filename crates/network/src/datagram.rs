@@ -13,6 +13,7 @@ use tokio::net::UdpSocket;
 use crate::config::Destination;
 use crate::flows::{Delivery, FlowKey, FlowKind, Seat, WhenFull};
 use crate::frame::{self, Frame, Quote};
+use crate::outbound::is_the_host_itself;
 use crate::port::Shared;
 use crate::rules::Protocol;
 use crate::switch::Unwanted;
@@ -66,6 +67,9 @@ async fn converse(shared: Arc<Shared>, mut seat: Seat, to: SocketAddr, first: Qu
         Ok(socket) => socket,
         Err(error) => {
             tracing::debug!(%error, %to, "no socket for a datagram");
+            if error.kind() == io::ErrorKind::ConnectionRefused {
+                refused(&shared, &seat.key, &first);
+            }
             return;
         }
     };
@@ -91,6 +95,9 @@ async fn converse(shared: Arc<Shared>, mut seat: Seat, to: SocketAddr, first: Qu
 }
 
 async fn open(kind: FlowKind, to: SocketAddr) -> io::Result<UdpSocket> {
+    if is_the_host_itself(to).await? {
+        return Err(io::ErrorKind::ConnectionRefused.into());
+    }
     let socket = match kind {
         FlowKind::Echo => echo_socket()?,
         FlowKind::Udp | FlowKind::Tcp => {

@@ -1,13 +1,13 @@
 //! Connections that the guest begins: to the metadata service, DNS over TCP, or through the host.
 
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use smoltcp::wire::{Icmpv4DstUnreachable, Ipv4Packet};
 use tokio::io::duplex;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UdpSocket};
 
 use crate::config::Destination;
 use crate::flows::{FlowKey, Packet, Seat, WhenFull};
@@ -80,6 +80,9 @@ async fn through_host(shared: Arc<Shared>, mut seat: Seat, to: SocketAddr, syn: 
 }
 
 async fn connect(to: SocketAddr) -> io::Result<TcpStream> {
+    if is_the_host_itself(to).await? {
+        return Err(ErrorKind::ConnectionRefused.into());
+    }
     let stream = TcpStream::connect(to).await?;
     // A connection to an unused port of this host can end up connected to itself.
     if stream.local_addr()? == to {
@@ -87,6 +90,19 @@ async fn connect(to: SocketAddr) -> io::Result<TcpStream> {
     }
     tune(&stream);
     Ok(stream)
+}
+
+/// Whether the address is one of the host's interfaces, whose services trust whoever reaches them from the
+/// host. The kernel sends from the address itself just then; asking it sends no packet. A loopback address gets
+/// here only where the configuration names it.
+pub(crate) async fn is_the_host_itself(to: SocketAddr) -> io::Result<bool> {
+    if to.ip().is_loopback() {
+        return Ok(false);
+    }
+    let any: IpAddr = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind((any, 0)).await?;
+    socket.connect(to).await?;
+    Ok(socket.local_addr()?.ip() == to.ip())
 }
 
 /// Small writes go out at once, and a far end that vanished is noticed.

@@ -47,8 +47,12 @@ impl AccountOptions {
     pub async fn run(self, default_data: Option<PathBuf>) -> Result<String> {
         let AccountCommand::Create { name, data } = self.command;
         check_name(&name)?;
-        let data = DataDir::open(&chosen_data(data, default_data)?)?;
-        create(&data, &name).await
+        let path = chosen_data(data, default_data)?;
+        if !path.is_dir() {
+            return Err(Error::usage(format!("there is no data directory {}", path.display()))
+                .with_hint("katagami serve makes one; name the server's with --data"));
+        }
+        create(&DataDir::open(&path)?, &name).await
     }
 }
 

@@ -47,6 +47,14 @@ pub(crate) fn listen(data: &DataDir) -> Result<UnixListener> {
     Ok(listener)
 }
 
+/// After the last answer: a client that finds no socket knows that no server runs.
+pub(crate) fn remove(data: &DataDir) {
+    let path = data.path().join(SOCKET);
+    if let Err(error) = std::fs::remove_file(&path) {
+        tracing::debug!(%error, path = %path.display(), "remove the administrator's socket");
+    }
+}
+
 /// Answers one after the other until stopped.
 pub(crate) async fn serve<F, A>(listener: UnixListener, stop: CancellationToken, answer: F)
 where

@@ -99,10 +99,10 @@ async fn run(config: Config, service: Service, listener: TcpListener) -> Result<
     let runner_stop = runner.stop_token();
     let jobs = tokio::spawn(runner.run());
     let look = tokio::spawn(async move { host.look_at_qemu().await });
-    let admin_stop = stop.clone();
+    let (admin_stop, admin_data) = (stop.clone(), data.clone());
     let admin = tokio::spawn(async move {
         admin::serve(admin_listener, admin_stop, |request| {
-            crate::account::answer(&data, &metastore, &env, Some(&endpoint_url), request)
+            crate::account::answer(&admin_data, &metastore, &env, Some(&endpoint_url), request)
         })
         .await;
     });
@@ -117,6 +117,7 @@ async fn run(config: Config, service: Service, listener: TcpListener) -> Result<
             tracing::error!(name, %error, "a part of the service ended badly");
         }
     }
+    admin::remove(&data);
     match tokio::time::timeout(DRAIN_TIME_MAX, jobs).await {
         Ok(Ok(ended)) => ended?,
         Ok(Err(error)) => return Err(Error::caused("the job runner ended badly", error)),

@@ -68,6 +68,7 @@ impl Push {
     pub(super) async fn run(self, environment: &Environment) -> Result<()> {
         let source = Source::open(&self.file)?;
         let client = super::client(&self.connection, environment)?;
+        self.check_name_is_free(&client).await?;
         let progress = Progress::start(self.show(), source.size_bytes(), &client);
         let upload = Upload {
             client: &client,
@@ -92,6 +93,20 @@ impl Push {
             ProgressKind::Json => Show::Json,
             ProgressKind::Auto if ui::is_watched() => Show::Bar,
             ProgressKind::Auto => Show::Lines,
+        }
+    }
+
+    /// Asked before the upload as well as by the registration after it, so that nobody uploads for nothing.
+    async fn check_name_is_free(&self, client: &Client) -> Result<()> {
+        let named = [("Owner.1", "self"), ("Filter.1.Name", "name"), ("Filter.1.Value.1", &self.name)];
+        let named = named.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let document = client.ec2("DescribeImages", &named, Repeat::Harmless).await?;
+        match wire::xml::first_text(&document, "imageId") {
+            None => Ok(()),
+            Some(id) => {
+                let taken = format!("the name {} is {id}'s already", self.name);
+                Err(Error::of_service("push", "InvalidAMIName.Duplicate", &taken))
+            }
         }
     }
 

@@ -49,6 +49,11 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// To a request that could not be read: nobody knows which service was meant, so it speaks as EC2.
+    pub fn to_unread(status: StatusCode, code: &str, message: &str, request_id: &str) -> Self {
+        Self::xml(status.as_u16(), request_id, wire::xml::ec2_error(code, message, request_id))
+    }
+
     fn xml(status: u16, request_id: &str, body: String) -> Self {
         Self {
             status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
@@ -86,9 +91,14 @@ impl Dispatcher {
         Self { metastore, store, host, env, auth, wake, uploads: Arc::default() }
     }
 
+    /// Also for refusals that never become calls.
+    pub fn new_request_id(&self) -> String {
+        model::id_gen::random_uuid(self.env.ids.as_ref())
+    }
+
     /// The answer to a request, whatever it is: never an error of its own.
     pub async fn answer(&self, call: Call) -> Answer {
-        let request_id = model::id_gen::random_uuid(self.env.ids.as_ref());
+        let request_id = self.new_request_id();
         let answered = AssertUnwindSafe(self.route(&call, &request_id)).catch_unwind().await;
         answered.unwrap_or_else(|panic| {
             let failure = Failure::internal(format!("panic: {}", panic_text(panic.as_ref())));

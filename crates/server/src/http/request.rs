@@ -21,6 +21,18 @@ pub(super) struct Refusal {
     pub(super) why: &'static str,
 }
 
+impl Refusal {
+    /// The error code of the answer. EC2 documents the last one; the others are those of its neighbours.
+    pub(super) fn code(&self) -> &'static str {
+        match self.status {
+            StatusCode::PAYLOAD_TOO_LARGE => "RequestEntityTooLarge",
+            StatusCode::REQUEST_TIMEOUT => "RequestTimeout",
+            StatusCode::SERVICE_UNAVAILABLE => "ServiceUnavailable",
+            _ => "MalformedHttpRequest",
+        }
+    }
+}
+
 const fn refusal(status: StatusCode, why: &'static str) -> Refusal {
     Refusal { status, why }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use control::{Answer, Call, Dispatcher};
 use futures::future::BoxFuture;
-use http::header::{CONNECTION, CONTENT_TYPE};
+use http::header::CONNECTION;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -57,7 +57,7 @@ impl Routes {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let response = match self.bodies.read(request).await {
             Ok(whole) => response(self.route(whole.call).await),
-            Err(refusal) => refused(refusal),
+            Err(refusal) => refused(refusal, &self.dispatcher.new_request_id()),
         };
         let elapsed = self.clock.monotonic().saturating_sub(started);
         log(&method, &path, &response, elapsed);
@@ -136,12 +136,10 @@ fn response(answer: Answer) -> Response<Full<Bytes>> {
     response
 }
 
-fn refused(Refusal { status, why }: Refusal) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from_static(why.as_bytes())));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+fn refused(refusal: Refusal, request_id: &str) -> Response<Full<Bytes>> {
+    let answer = Answer::to_unread(refusal.status, refusal.code(), refusal.why, request_id);
+    let mut response = response(answer);
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     response
 }
 

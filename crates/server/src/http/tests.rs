@@ -150,6 +150,7 @@ async fn what_is_too_large_is_refused_before_it_is_read() {
     let rig = Rig::new().await;
     let declared = rig.say(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 99999999999\r\n\r\n").await;
     assert_eq!(status(&declared), "413", "{declared}");
+    assert!(declared.contains("<Code>RequestEntityTooLarge</Code>"), "{declared}");
     let mut chunked = b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n".to_vec();
     for _ in 0..40 {
         chunked.extend(b"10000\r\n");
@@ -176,6 +177,7 @@ async fn slow_clients_lose_their_connection() {
     assert!(head.is_empty() || status(&head) == "408", "{head}");
     let body = rig.say(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nabc").await;
     assert_eq!(status(&body), "408", "{body}");
+    assert!(body.contains("<Code>RequestTimeout</Code>"), "{body}");
     let idle = rig.say(HEALTH.as_bytes()).await;
     assert_eq!(status(&idle), "200", "an idle connection is closed, too: {idle}");
 }
