@@ -31,7 +31,9 @@ fn a_pushed_disk_becomes_an_image_and_its_id_is_all_that_stdout_says() {
     let again = server.client("default", &["push", path, "--name", "one", "--progress", "json"]);
     assert_eq!(again.status.code(), Some(5), "the name is taken: {again:?}");
     assert_eq!(stdout(&again), "");
-    assert!(stderr(&again).contains("is kept"), "{again:?}");
+    assert!(stderr(&again).contains(id) && !stderr(&again).contains("sent"), "before the upload: {again:?}");
+    let misnamed = server.client("default", &["push", path, "--name", "one!"]);
+    assert!(!misnamed.status.success() && stderr(&misnamed).contains("is kept"), "{misnamed:?}");
 }
 
 #[test]
