@@ -37,6 +37,8 @@ const PROBE_INTERVAL_EACH: Duration = Duration::from_millis(50);
 /// Where the ports of connections from this host begin, as the guest sees them.
 const EPHEMERAL_PORT_MIN: u16 = 32_768;
 const EPHEMERAL_TRIES: usize = 64;
+/// What is added to a port that the host does not give.
+const SECOND_CHOICE: u16 = 10_000;
 
 /// A port of the guest and the address on the host that leads to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,9 +108,13 @@ fn open(common: &Common, guest_port: u16) -> Option<Opened> {
     Some(Opened { host, _closes: closed.drop_guard() })
 }
 
-/// The same port on the host, or any other where that one is privileged or taken.
+/// The same port on the host; where that one is privileged or taken, the one 10,000 above it, which stays the
+/// same over restarts of the guest; any other at last.
 fn reserve(public_ip: Ipv4Addr, port: u16) -> io::Result<(TcpSocket, SocketAddr)> {
-    bind((public_ip, port).into()).or_else(|_| bind((public_ip, 0).into()))
+    let second = port.checked_add(SECOND_CHOICE).ok_or(io::ErrorKind::AddrNotAvailable);
+    bind((public_ip, port).into())
+        .or_else(|_| bind((public_ip, second?).into()))
+        .or_else(|_| bind((public_ip, 0).into()))
 }
 
 /// Bound, not listening: connections are refused, and nobody is given the port by chance.
