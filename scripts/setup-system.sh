@@ -13,7 +13,7 @@ for part in "${@:-all}"; do
       command -v cc >/dev/null || packages+=(gcc libc6-dev) ;;&
     guests | all) packages+=(qemu-system-x86 ovmf openssh-client) ;;&
     clients | all) packages+=(awscli curl jq openssh-client) ;;&
-    bench | all) packages+=(qemu-utils) ;;&
+    bench | all) packages+=(qemu-utils nbdkit libnbd-bin) ;;&
     build | guests | clients | bench | all) ;;
     *) die "unknown part: $part" ;;
   esac
