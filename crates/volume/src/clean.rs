@@ -4,7 +4,6 @@
 //! Invariant: nothing that a frozen layer needs is removed, and nothing at all before all that covers it is
 //! durable.
 
-use std::fs;
 use std::sync::PoisonError;
 
 use crate::error::{Error, Result};
@@ -159,7 +158,7 @@ impl Inner {
         self.write_metadata(&mut metadata, next).await?;
         self.lock_log()?.forget(id);
         self.view.write().unwrap_or_else(PoisonError::into_inner).segments.remove(&id);
-        fs::remove_file(&sealed.segment.path).map_err(|e| Error::io("remove a cleaned segment", e))?;
+        self.disk.remove(&sealed.segment).map_err(|e| Error::io("remove a cleaned segment", e))?;
         Ok(true)
     }
 }

@@ -3,6 +3,7 @@
 //! The real disk is the operating system; tests put one in its place that forgets what was not synced.
 
 use std::fmt;
+use std::fs;
 use std::io::{self, IoSlice};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
@@ -11,19 +12,22 @@ use blockstore::durable;
 
 use crate::segment::Segment;
 
-pub(crate) trait Disk: Send + Sync + fmt::Debug {
+pub trait Disk: Send + Sync + fmt::Debug {
     /// Writes a whole group at `position`. After an error any part of it may be there.
     fn write(&self, segment: &Segment, position: u64, header: &[u8], data: &[u8]) -> io::Result<()>;
 
     /// Makes everything written to the segment durable.
     fn sync(&self, segment: &Segment) -> io::Result<()>;
 
+    /// Takes a segment's name away, durable after the next `sync_dir`.
+    fn remove(&self, segment: &Segment) -> io::Result<()>;
+
     /// Makes created and removed names durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
 }
 
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct OsDisk;
+pub struct OsDisk;
 
 impl Disk for OsDisk {
     fn write(&self, segment: &Segment, position: u64, header: &[u8], data: &[u8]) -> io::Result<()> {
@@ -40,6 +44,10 @@ impl Disk for OsDisk {
 
     fn sync(&self, segment: &Segment) -> io::Result<()> {
         segment.file.sync_data()
+    }
+
+    fn remove(&self, segment: &Segment) -> io::Result<()> {
+        fs::remove_file(&segment.path)
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {

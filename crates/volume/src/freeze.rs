@@ -4,6 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use blockstore::offload;
+
 use crate::error::{Error, Result};
 use crate::extent_map::{ExtentMap, Place};
 use crate::format::{Body, KEY_BYTES_MAX, SECTOR_BYTES};
@@ -93,7 +95,7 @@ impl Inner {
     pub(crate) async fn write_metadata(&self, current: &mut Metadata, mut next: Metadata) -> Result<()> {
         next.durable_seq = self.durable_seq.load(Ordering::Acquire).max(next.durable_seq);
         let (dir, written) = (self.dir.clone(), next.clone());
-        tokio::task::spawn_blocking(move || written.write(&dir))
+        offload(move || written.write(&dir))
             .await
             .map_err(|e| Error::unavailable("write volume.json").with_source(e))??;
         *current = next;

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
+use blockstore::offload;
 use futures::future::{BoxFuture, try_join_all};
 
 use crate::error::{Error, Result};
@@ -122,7 +123,7 @@ impl Volume {
         }
         let inner = Arc::clone(&self.inner);
         // The turn goes along: should this future be dropped, nobody syncs before the result is known.
-        let synced = tokio::task::spawn_blocking(move || {
+        let synced = offload(move || {
             let synced = inner.sync_log();
             drop(turn);
             synced

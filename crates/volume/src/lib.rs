@@ -16,6 +16,8 @@ mod metadata;
 pub mod nbd;
 mod recovery;
 mod segment;
+#[doc(hidden)]
+pub mod simulation;
 #[cfg(test)]
 mod tests;
 mod volume;

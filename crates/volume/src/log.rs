@@ -124,7 +124,7 @@ impl Log {
         match self.append_to(&mut sealed, &Body::Start, &[]) {
             Ok(_) => Ok(sealed),
             Err(e) => {
-                drop(std::fs::remove_file(&sealed.segment.path));
+                drop(self.disk.remove(&sealed.segment));
                 Err(e)
             }
         }

@@ -16,10 +16,10 @@ use crate::format::{self, Body, CHUNK, CHUNK_BYTES, Decoded, SECTOR, SECTOR_BYTE
 const PREFIX: &str = "log-";
 
 #[derive(Debug)]
-pub(crate) struct Segment {
+pub struct Segment {
     pub(crate) id: u64,
-    pub(crate) path: PathBuf,
-    pub(crate) file: File,
+    pub path: PathBuf,
+    pub file: File,
 }
 
 /// The segments of a volume by id. Ids only grow, so their order is the order of writing.

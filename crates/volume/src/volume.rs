@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use blockstore::durable;
+use blockstore::{durable, offload};
 use rustix::fs::FlockOperation;
 use tokio_util::task::TaskTracker;
 
@@ -89,9 +89,9 @@ pub(crate) struct View {
 
 /// How a volume is opened; tests put another disk and smaller segments here.
 #[derive(Debug, Clone)]
-pub(crate) struct Options {
-    pub(crate) disk: Arc<dyn Disk>,
-    pub(crate) segment_bytes_max: Option<u64>,
+pub struct Options {
+    pub disk: Arc<dyn Disk>,
+    pub segment_bytes_max: Option<u64>,
 }
 
 impl Default for Options {
@@ -135,9 +135,10 @@ impl Volume {
         Self::open_with(dir, base, Options::default()).await
     }
 
-    pub(crate) async fn open_with(dir: &Path, base: Arc<dyn Base>, options: Options) -> Result<Self> {
+    #[doc(hidden)]
+    pub async fn open_with(dir: &Path, base: Arc<dyn Base>, options: Options) -> Result<Self> {
         let dir = dir.to_owned();
-        let opened = tokio::task::spawn_blocking(move || Inner::open(dir, base, options)).await;
+        let opened = offload(move || Inner::open(dir, base, options)).await;
         let inner = opened.map_err(|e| Error::unavailable("open the volume").with_source(e))??;
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -346,7 +347,7 @@ impl fmt::Debug for Volume {
 /// in between recovers to the same place.
 fn settle(dir: &Path, disk: &dyn Disk, metadata: &Metadata, replayed: &Replayed) -> Result<()> {
     for leftover in replayed.leftovers.iter().rev() {
-        fs::remove_file(&leftover.path).map_err(|e| Error::io("remove a leftover segment", e))?;
+        disk.remove(leftover).map_err(|e| Error::io("remove a leftover segment", e))?;
     }
     if let Some(last) = replayed.chain.last() {
         let file = &last.segment.file;

@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::format::node::PackRef;
 use crate::format::pack::{Directory, ID_BYTES, PackBuilder, PackTable, Packed};
 use crate::format::{BLOCK_BYTES, BlockId, FRAME_SLOTS, PackId};
+use crate::offload::offload;
 
 /// Packs of one writer that may be on their way to the store at once.
 const UPLOADS: usize = 2;
@@ -138,7 +139,7 @@ impl Packer {
         let blocks = std::mem::replace(&mut self.blocks, Vec::with_capacity(FRAME_SLOTS * BLOCK_BYTES));
         let ids = std::mem::take(&mut self.ids);
         if !ids.is_empty() {
-            self.compressing.push_back(tokio::task::spawn_blocking(|| (Packed::pack(blocks), ids)));
+            self.compressing.push_back(offload(|| (Packed::pack(blocks), ids)));
         }
     }
 

@@ -57,6 +57,10 @@ impl Disk for ForgetfulDisk {
         Ok(())
     }
 
+    fn remove(&self, segment: &Segment) -> io::Result<()> {
+        OsDisk.remove(segment)
+    }
+
     fn sync_dir(&self, _: &Path) -> io::Result<()> {
         self.unsynced.lock().unwrap().names.clear();
         Ok(())
