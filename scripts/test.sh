@@ -24,6 +24,7 @@ run clippy cargo clippy -q --workspace --all-targets --locked -- -D warnings
 run tidy cargo xtask tidy
 run coverage cargo xtask coverage --check
 run rust cargo test --workspace --locked --no-fail-fast
+run prove cargo xtask prove --seconds 60
 run binary cargo build -q --locked -p katagami
 run clients target/venv/bin/python -m pytest -q --color=no tests/clients
 

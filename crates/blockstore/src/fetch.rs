@@ -73,7 +73,8 @@ impl DomainInner {
                             return Ok(Arc::clone(table));
                         }
                     }
-                    Err(e) if e.kind() == ErrorKind::NotFound => {}
+                    // A damaged one is no reason to refuse blocks that are whole: the pack itself knows too.
+                    Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => {}
                     Err(e) => return Err(e),
                 }
             }

@@ -1,4 +1,4 @@
-//! The project's own tools: `cargo xtask tidy|codegen|coverage|bench`.
+//! The project's own tools: `cargo xtask tidy|codegen|coverage|bench|prove`.
 //!
 //! Reads the repository and the output of cargo and git; refuses to link any other crate of the
 //! workspace, so that it still builds while they do not.
@@ -8,6 +8,7 @@
 mod bench;
 mod codegen;
 mod coverage;
+mod prove;
 mod repo;
 mod source;
 mod tidy;
@@ -21,7 +22,8 @@ const USAGE: &str = "usage: cargo xtask <command>
   tidy               check the rules that the compiler does not know
   codegen [--check]  write the registries of operations and jobs from their folders
   coverage [--check] write docs/api-coverage.md from the registry of operations
-  bench [NAME]...    run the programs of bench/, print a table, write target/bench/results.json";
+  bench [NAME]...    run the programs of bench/, print a table, write target/bench/results.json
+  prove [OPTION]...  simulate crashes, faults and damage under a model (options: crates/proof/README.md)";
 
 fn main() -> ExitCode {
     match run() {
@@ -43,6 +45,7 @@ fn run() -> Result<()> {
         ["coverage"] => coverage::write(&Repo::open()?),
         ["coverage", "--check"] => coverage::check(&Repo::open()?),
         ["bench", names @ ..] => bench::run(&Repo::open()?, names),
+        ["prove", options @ ..] => prove::run(options),
         _ => bail!("{USAGE}"),
     }
 }

@@ -45,7 +45,7 @@ impl Source {
     /// Whether the whole file is test code.
     pub(crate) fn is_test(&self) -> bool {
         let in_tests = self.path.starts_with("tests/") || self.path.contains("/tests/");
-        in_tests || self.path.ends_with("/tests.rs") || self.is_in("testkit")
+        in_tests || self.path.ends_with("/tests.rs") || self.is_in("testkit") || self.is_in("proof")
     }
 
     pub(crate) fn is_in(&self, package: &str) -> bool {

@@ -30,6 +30,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("server", &["blockstore", "control", "hypervisor", "machine", "metastore", "model", "volume", "wire"]),
     ("cli", &["model", "wire"]),
     ("katagami", &["cli", "machine", "model", "server"]),
+    ("proof", &["blockstore", "model", "volume"]),
     ("xtask", &[]),
 ];
 
