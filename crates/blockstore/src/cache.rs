@@ -117,7 +117,7 @@ pub(crate) struct Caches {
 impl Caches {
     pub(crate) fn new(frame_bytes: u64, node_bytes: u64, directory_bytes: u64) -> Self {
         Self {
-            frames: Cache::new(frame_bytes, 128 << 10),
+            frames: Cache::new(frame_bytes, 256 << 10),
             nodes: Cache::new(node_bytes / 4, 512),
             node_packs: Cache::new(node_bytes / 2, 64 << 10),
             tables: Cache::new(node_bytes / 4, 8 << 10),

@@ -4,7 +4,6 @@
 //! any entry costs space, not data. Above its bound it keeps a sample of the ids; one hit then
 //! brings a whole directory, whose neighbours almost always follow.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -14,7 +13,7 @@ use tokio::sync::OnceCell;
 use crate::domain::DomainInner;
 use crate::error::{ErrorKind, Result};
 use crate::format::pack::Directory;
-use crate::format::{BlockId, PackId};
+use crate::format::{BlockId, IdMap, PackId};
 use crate::objects::folder;
 
 /// Directories that are read at once while the index is filled.
@@ -37,11 +36,11 @@ pub(crate) struct Index {
 #[derive(Debug, Default)]
 struct State {
     /// Block id prefix to number of the pack and slot.
-    entries: HashMap<u64, (u32, u32)>,
+    entries: IdMap<u64, (u32, u32)>,
     /// Only prefixes with these bits zero are kept.
     mask: u64,
     packs: Vec<PackId>,
-    numbers: HashMap<PackId, u32>,
+    numbers: IdMap<PackId, u32>,
 }
 
 impl Index {

@@ -2,13 +2,28 @@
 
 use std::fmt;
 
-use crate::format::{BlockId, Hash};
+use blake3::IncrementCounter;
+use blake3::platform::{Platform, words_from_le_bytes_32};
+
+use crate::format::{BLOCK_BYTES, BlockId, Hash};
 
 const BLOCK_ID_CONTEXT: &str = "katagami blockstore v1 block id";
 const NODE_CONTEXT: &str = "katagami blockstore v1 node";
 const PACK_CONTEXT: &str = "katagami blockstore v1 pack";
 const NAME_CONTEXT: &str = "katagami blockstore v1 object name";
 const CACHE_CONTEXT: &str = "katagami blockstore v1 cache fingerprint";
+
+/// Blocks that are hashed side by side.
+const LANES: usize = 16;
+/// BLAKE3's unit of hashing, and how many a block has.
+const CHUNK_BYTES: usize = 1024;
+const CHUNKS: usize = BLOCK_BYTES / CHUNK_BYTES;
+/// BLAKE3's flags, from its paper.
+const CHUNK_START: u8 = 1;
+const CHUNK_END: u8 = 1 << 1;
+const PARENT: u8 = 1 << 2;
+const ROOT: u8 = 1 << 3;
+const KEYED_HASH: u8 = 1 << 4;
 
 /// The 32 secret bytes of a domain. Whoever loses them has shredded the domain.
 #[derive(Clone, PartialEq, Eq)]
@@ -67,6 +82,17 @@ impl DomainKeys {
         BlockId(*blake3::keyed_hash(&self.block_id, block).as_bytes())
     }
 
+    /// The ids of several blocks, each as `block_id` gives it. One block has work for four lanes of
+    /// a processor's vectors; several side by side fill all of them.
+    pub(crate) fn block_ids(&self, blocks: &[&[u8; BLOCK_BYTES]]) -> Vec<BlockId> {
+        let key = words_from_le_bytes_32(&self.block_id);
+        let mut ids = Vec::with_capacity(blocks.len());
+        for group in blocks.chunks(LANES) {
+            hash_group(&key, group, &mut ids);
+        }
+        ids
+    }
+
     /// The key that seals a data pack of this salt.
     pub(crate) fn pack_key(&self, salt: &[u8; 32]) -> [u8; 32] {
         *blake3::keyed_hash(&self.pack, salt).as_bytes()
@@ -86,6 +112,31 @@ impl DomainKeys {
         }
         *hasher.finalize().as_bytes()
     }
+}
+
+/// BLAKE3 of at most `LANES` blocks: their chunks, the two parents over each block's four, the root.
+fn hash_group(key: &[u32; 8], blocks: &[&[u8; BLOCK_BYTES]], ids: &mut Vec<BlockId>) {
+    const NO: IncrementCounter = IncrementCounter::No;
+    let platform = Platform::detect();
+    let mut hashes = [[0; 32]; 2 * LANES];
+    // Chunk values by block and position: two halves of 64 bytes are what the parents hash.
+    let mut values = [[[0; 32]; CHUNKS]; LANES];
+    for position in 0..CHUNKS {
+        let chunks: Vec<&[u8; CHUNK_BYTES]> =
+            blocks.iter().filter_map(|block| block.as_chunks().0.get(position)).collect();
+        let out = hashes.as_flattened_mut();
+        platform.hash_many(&chunks, key, position as u64, NO, KEYED_HASH, CHUNK_START, CHUNK_END, out);
+        for (block, hash) in values.iter_mut().zip(hashes) {
+            block.iter_mut().skip(position).take(1).for_each(|value| *value = hash);
+        }
+    }
+    let halves: Vec<&[u8; 64]> = values.as_flattened().as_flattened().as_chunks().0.iter().collect();
+    let halves = halves.get(..2 * blocks.len()).unwrap_or_default();
+    platform.hash_many(halves, key, 0, NO, KEYED_HASH | PARENT, 0, 0, hashes.as_flattened_mut());
+    let roots: Vec<&[u8; 64]> = hashes.as_flattened().as_chunks().0.iter().take(blocks.len()).collect();
+    let mut found = [[0; 32]; LANES];
+    platform.hash_many(&roots, key, 0, NO, KEYED_HASH | PARENT | ROOT, 0, 0, found.as_flattened_mut());
+    ids.extend(found.into_iter().take(blocks.len()).map(BlockId));
 }
 
 impl fmt::Debug for DomainKeys {
@@ -138,6 +189,18 @@ mod tests {
         assert_ne!(a.fingerprint, b.fingerprint);
         assert_ne!(a.fingerprint, c.fingerprint);
         assert_eq!(a.block_id(b"x"), c.block_id(b"x"));
+    }
+
+    #[test]
+    fn many_blocks_at_once_have_the_ids_that_each_has_alone() {
+        let keys = DomainKeys::derive("d", &DomainSecret::new([7; 32]));
+        let block = |seed: u8| std::array::from_fn(|i| (i % 251).to_le_bytes()[0].wrapping_mul(seed));
+        let blocks: Vec<[u8; BLOCK_BYTES]> = (0..50).map(block).collect();
+        for count in [0, 1, 2, 3, 7, 15, 16, 17, 31, 32, 33, 50] {
+            let some: Vec<_> = blocks.iter().take(count).collect();
+            let alone: Vec<BlockId> = some.iter().map(|block| keys.block_id(*block)).collect();
+            assert_eq!(keys.block_ids(&some), alone, "{count}");
+        }
     }
 
     #[test]

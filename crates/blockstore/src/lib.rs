@@ -2,7 +2,7 @@
 //!
 //! A [`Root`] names one immutable disk inside a [`Domain`]. A [`Writer`] makes a new root, all
 //! from scratch or as a change of an older one; a [`Reader`] reads any part of one at once.
-//! Blocks of 4 KiB are the unit of deduplication, frames of 128 KiB the unit of fetching; packs
+//! Blocks of 4 KiB are the unit of deduplication, frames of 256 KiB the unit of fetching; packs
 //! hold frames, and a persistent radix tree says which block lies where. Nothing that is stored
 //! ever changes. The bytes are described in docs/formats/.
 //!
@@ -24,6 +24,7 @@ mod root;
 mod store;
 mod tree;
 mod verify;
+mod workers;
 mod writer;
 
 pub use copy::CopyStats;

@@ -16,6 +16,7 @@ use crate::format::store::{STORE_BYTES, StoreHeader};
 use crate::index::Index;
 use crate::keys::{DomainKeys, DomainSecret};
 use crate::objects::Objects;
+use crate::workers::Workers;
 
 const PACK_BYTES_CEILING: usize = 32 << 20;
 const NODE_PACK_BYTES_CEILING: usize = 2 << 20;
@@ -41,7 +42,7 @@ pub struct Options {
     pub node_pack_bytes: usize,
     /// Memory that one writer's finished leaves may take before they are stored.
     pub writer_leaf_bytes: usize,
-    /// Frames that one writer compresses at once.
+    /// Frames that are compressed at once.
     pub compression_tasks: usize,
 }
 
@@ -73,6 +74,7 @@ pub(crate) struct StoreInner {
     pub(crate) ids: Arc<dyn IdGen>,
     pub(crate) options: Options,
     pub(crate) caches: Caches,
+    pub(crate) workers: Workers,
     /// Most recently used last.
     indexes: Mutex<Vec<(Fingerprint, Arc<Index>)>>,
 }
@@ -101,7 +103,9 @@ impl Store {
         }
         let caches =
             Caches::new(options.frame_cache_bytes, options.node_cache_bytes, options.directory_cache_bytes);
-        Ok(Self { inner: Arc::new(StoreInner { objects, ids, options, caches, indexes: Mutex::default() }) })
+        let workers = Workers::start(options.compression_tasks)?;
+        let indexes = Mutex::default();
+        Ok(Self { inner: Arc::new(StoreInner { objects, ids, options, caches, workers, indexes }) })
     }
 
     /// A local directory, made where it is missing. A put that has returned survives a power cut.

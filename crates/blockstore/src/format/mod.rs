@@ -14,7 +14,12 @@ pub(crate) mod trailer;
 mod tests;
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fmt;
+use std::hash::{BuildHasherDefault, Hasher};
+
+use zstd::bulk::{Compressor, Decompressor};
+use zstd::zstd_safe::{self, CParameter};
 
 use crate::error::{Error, Result};
 
@@ -30,9 +35,9 @@ pub(crate) const LEAF_BYTES: u64 = 4 << 20;
 pub(crate) const LEAF_LOG2: u8 = 10;
 /// Children of an inner node, as a power of two.
 pub(crate) const FANOUT_LOG2: u32 = 8;
-/// Blocks of a frame that this code writes: 128 KiB.
-pub(crate) const FRAME_SLOTS: usize = 32;
-pub(crate) const FRAME_SLOTS_LOG2: u8 = 5;
+/// Blocks of a frame that this code writes: 256 KiB.
+pub(crate) const FRAME_SLOTS: usize = 64;
+pub(crate) const FRAME_SLOTS_LOG2: u8 = 6;
 /// Blocks of the largest frame that this code reads: 1 MiB.
 pub(crate) const FRAME_SLOTS_LOG2_MAX: u8 = 8;
 /// Level of the highest node: three inner levels over the leaves span 64 TiB.
@@ -40,7 +45,15 @@ pub(crate) const HEIGHT_MAX: u8 = 3;
 /// The largest volume.
 pub(crate) const SIZE_BYTES_MAX: u64 = 64 << 40;
 
+/// Level 3, but for tables that stay in a processor's own cache and matches of at least five bytes: in
+/// frames of this size its own choice saves 0.6 % more and takes a sixth more time.
 const ZSTD_LEVEL: i32 = 3;
+const ZSTD_PARAMETERS: [CParameter; 4] = [
+    CParameter::ChainLog(16),
+    CParameter::HashLog(16),
+    CParameter::MinMatch(5),
+    CParameter::Strategy(zstd_safe::Strategy::ZSTD_dfast),
+];
 
 /// A BLAKE3-256 value.
 pub(crate) type Hash = [u8; 32];
@@ -88,6 +101,33 @@ impl BlockId {
     }
 }
 
+/// A map whose keys are ids or begin with one.
+pub(crate) type IdMap<K, V> = HashMap<K, V, BuildHasherDefault<IdHasher>>;
+
+/// Takes an id's first bytes for its hash: ids are keyed hashes, which nobody outside the domain can
+/// choose or foresee.
+#[derive(Debug, Default)]
+pub(crate) struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(head) = bytes.first_chunk() {
+            self.0 ^= u64::from_le_bytes(*head);
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 ^= number;
+    }
+
+    /// The length before a slice, the same for all ids.
+    fn write_usize(&mut self, _: usize) {}
+}
+
 /// How the bytes inside a seal were encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Encoding {
@@ -110,22 +150,30 @@ impl Encoding {
 
 thread_local! {
     // A context is about a mebibyte: made once a thread, not once a frame.
-    static COMPRESSOR: RefCell<Option<zstd::bulk::Compressor<'static>>> = const { RefCell::new(None) };
-    static DECOMPRESSOR: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
+    static COMPRESSOR: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
+    static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
 }
 
-/// Compresses `plain`, or keeps it raw where that gains less than 1/16.
-pub(crate) fn compress(plain: Vec<u8>) -> (Encoding, Vec<u8>) {
+fn new_compressor() -> std::io::Result<Compressor<'static>> {
+    let mut compressor = Compressor::new(ZSTD_LEVEL)?;
+    for parameter in ZSTD_PARAMETERS {
+        compressor.set_parameter(parameter)?;
+    }
+    Ok(compressor)
+}
+
+/// Compresses `plain`, or keeps it raw where that gains less than 1/32.
+pub(crate) fn compress(plain: &[u8]) -> (Encoding, Vec<u8>) {
     let compressed = COMPRESSOR.with_borrow_mut(|slot| {
         let compressor = match slot {
             Some(compressor) => compressor,
-            None => slot.insert(zstd::bulk::Compressor::new(ZSTD_LEVEL).ok()?),
+            None => slot.insert(new_compressor().ok()?),
         };
-        compressor.compress(&plain).ok()
+        compressor.compress(plain).ok()
     });
     match compressed {
-        Some(small) if small.len() + plain.len() / 16 <= plain.len() => (Encoding::Zstd, small),
-        _ => (Encoding::Raw, plain),
+        Some(small) if small.len() + plain.len() / 32 <= plain.len() => (Encoding::Zstd, small),
+        _ => (Encoding::Raw, plain.to_vec()),
     }
 }
 
@@ -138,7 +186,7 @@ pub(crate) fn decompress(encoding: Encoding, stored: Vec<u8>, len_max: usize) ->
             let failed = |e: std::io::Error| Error::corrupt("decompress").with_source(e);
             let decompressor = match slot {
                 Some(decompressor) => decompressor,
-                None => slot.insert(zstd::bulk::Decompressor::new().map_err(failed)?),
+                None => slot.insert(Decompressor::new().map_err(failed)?),
             };
             decompressor.decompress(&stored, len_max).map_err(failed)
         }),

@@ -474,7 +474,7 @@ impl NodePackBuilder {
             end = run.start + run.len;
         }
         let id = node_id(keys, 0, &Node::Leaf(Arc::new(leaf)), |_| [0; 32]);
-        self.push(0, plain, id)
+        self.push(0, &plain, id)
     }
 
     /// Appends an inner node. Gives its number.
@@ -503,10 +503,10 @@ impl NodePackBuilder {
             resolved.push((*index, reference));
         }
         let id = node_id(keys, level, &Node::Inner(Arc::new(resolved)), |reference| reference.pack.0);
-        self.push(level, plain, id)
+        self.push(level, &plain, id)
     }
 
-    fn push(&mut self, level: u8, plain: Vec<u8>, id: Hash) -> u32 {
+    fn push(&mut self, level: u8, plain: &[u8], id: Hash) -> u32 {
         let number = self.nodes;
         let plain_bytes = plain.len();
         let (encoding, encoded) = compress(plain);
@@ -534,7 +534,7 @@ impl NodePackBuilder {
         plain.extend(&self.packs);
         put_varint(&mut plain, u64::from(self.nodes));
         plain.extend(&self.entries);
-        let (encoding, encoded) = compress(plain.clone());
+        let (encoding, encoded) = compress(&plain);
         let trailer = Trailer {
             kind: Kind::NodePack,
             salt: self.salt,

@@ -204,7 +204,7 @@ pub(crate) struct Packed {
 
 impl Packed {
     /// Encodes whole blocks, at most one frame of them.
-    pub(crate) fn pack(blocks: Vec<u8>) -> Self {
+    pub(crate) fn pack(blocks: &[u8]) -> Self {
         let slots = u16::try_from(blocks.len() / BLOCK_BYTES).expect("a frame has at most 256 blocks");
         let (encoding, bytes) = compress(blocks);
         Self { encoding, bytes, slots }
@@ -245,7 +245,7 @@ impl PackBuilder {
         Self { salt, seal, body: Vec::new(), table: Vec::new(), frames: 0, ids: Vec::new() }
     }
 
-    pub(crate) fn push(&mut self, packed: Packed, ids: &[BlockId]) {
+    pub(crate) fn push(&mut self, packed: &Packed, ids: &[BlockId]) {
         let frame = FrameEntry {
             offset: self.body.len() as u64,
             sealed_bytes: u32::try_from(packed.bytes.len() + TAG_BYTES).expect("a frame is below 4 GiB"),
@@ -253,7 +253,9 @@ impl PackBuilder {
             slots: packed.slots,
             encoding: packed.encoding,
         };
-        self.body.extend(self.seal.seal(Section::Frame, self.frames, &frame.detail(), packed.bytes));
+        let start = self.body.len();
+        self.body.extend(&packed.bytes);
+        self.seal.seal_end(Section::Frame, self.frames, &frame.detail(), &mut self.body, start);
         put_varint(&mut self.table, u64::from(frame.sealed_bytes));
         put_varint(&mut self.table, u64::from(frame.slots - 1) << 1 | u64::from(frame.encoding.bit()));
         self.frames += 1;

@@ -38,10 +38,25 @@ impl Seal {
 
     /// `detail` is authenticated too: it is what a table beside the section says of it.
     pub(crate) fn seal(&self, section: Section, number: u32, detail: &[u8], mut bytes: Vec<u8>) -> Vec<u8> {
-        self.key
-            .seal_in_place_append_tag(nonce(section, number), Aad::from(self.aad(detail)), &mut bytes)
-            .expect("a section is far below the length limit of AES-GCM");
+        self.seal_end(section, number, detail, &mut bytes, 0);
         bytes
+    }
+
+    /// Seals what `bytes` has from `start` on, where it is.
+    pub(crate) fn seal_end(
+        &self,
+        section: Section,
+        number: u32,
+        detail: &[u8],
+        bytes: &mut Vec<u8>,
+        start: usize,
+    ) {
+        let end = bytes.get_mut(start..).unwrap_or_default();
+        let tag = self
+            .key
+            .seal_in_place_separate_tag(nonce(section, number), Aad::from(self.aad(detail)), end)
+            .expect("a section is far below the length limit of AES-GCM");
+        bytes.extend(tag.as_ref());
     }
 
     pub(crate) fn open(

@@ -2,6 +2,7 @@
 //! writes the changed part of the tree last.
 
 mod commit;
+mod incoming;
 mod nodes;
 mod packer;
 mod recent;
@@ -9,20 +10,25 @@ mod recent;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::domain::DomainInner;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::node::NodeRef;
+use crate::format::pack::Directory;
 use crate::format::{BLOCK_BYTES, BLOCK_BYTES_U64, BlockId, LEAF_BLOCKS, LEAF_BYTES};
 use crate::index::Place;
 use crate::reader::leaf_index;
 use crate::root::Root;
 use crate::tree::{Tree, height_for};
 
+use incoming::{Incoming, Piece};
 use nodes::{Nodes, Placed};
 use packer::{At, PackNames, Packer};
 use recent::Recent;
 
-const ZEROS: [u8; BLOCK_BYTES] = [0; BLOCK_BYTES];
+/// Pieces that are hashed ahead, for each frame that is compressed at once.
+const PIECES_PER_TASK: usize = 4;
 
 /// What a writer did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -46,6 +52,7 @@ pub struct Writer {
     domain: Arc<DomainInner>,
     base: Option<(Root, Tree)>,
     size_bytes: u64,
+    incoming: Incoming,
     current: Option<OpenLeaf>,
     /// Touched leaves that are not stored yet.
     edits: BTreeMap<u32, Vec<EditRun>>,
@@ -99,6 +106,7 @@ impl Writer {
             domain,
             base,
             size_bytes,
+            incoming: Incoming::default(),
             current: None,
             edits: BTreeMap::new(),
             edit_bytes: 0,
@@ -112,18 +120,30 @@ impl Writer {
 
     /// Replaces whole blocks. Zero blocks become absent.
     pub async fn write(&mut self, offset: u64, data: &[u8]) -> Result<()> {
+        self.write_bytes(offset, Bytes::copy_from_slice(data)).await?;
+        self.is_broken = true;
+        self.take_pieces(0).await?;
+        self.is_broken = false;
+        Ok(())
+    }
+
+    /// Like `write`, of bytes that can be kept: they are looked at while the caller fetches more. What
+    /// goes wrong with them may come out of a later call, of `commit` at the latest.
+    pub async fn write_bytes(&mut self, offset: u64, data: Bytes) -> Result<()> {
         self.check(offset, data.len() as u64)?;
         self.is_broken = true;
-        let mut at = offset;
-        let mut rest = data;
-        while !rest.is_empty() {
-            let leaf_rest = usize::try_from(LEAF_BYTES - at % LEAF_BYTES).unwrap_or(usize::MAX);
-            let (part, after) = rest.split_at(rest.len().min(leaf_rest));
-            self.write_in_leaf(at, part).await?;
-            at += part.len() as u64;
-            rest = after;
-        }
+        self.incoming.push(&self.domain, offset, data);
+        self.take_pieces(PIECES_PER_TASK * self.domain.store.options.compression_tasks).await?;
         self.is_broken = false;
+        Ok(())
+    }
+
+    /// Finds or stores the blocks that came, all but the last `left` pieces of them.
+    async fn take_pieces(&mut self, left: usize) -> Result<()> {
+        while self.incoming.len() > left {
+            let Some(piece) = self.incoming.pop().await? else { break };
+            self.write_in_leaf(&piece).await?;
+        }
         Ok(())
     }
 
@@ -131,6 +151,7 @@ impl Writer {
     pub async fn zero(&mut self, offset: u64, len: u64) -> Result<()> {
         self.check(offset, len)?;
         self.is_broken = true;
+        self.take_pieces(0).await?;
         let end = offset + len;
         let (whole_start, whole_end) = (offset.next_multiple_of(LEAF_BYTES), end / LEAF_BYTES * LEAF_BYTES);
         if whole_start < whole_end {
@@ -159,12 +180,16 @@ impl Writer {
         }
     }
 
-    async fn write_in_leaf(&mut self, offset: u64, data: &[u8]) -> Result<()> {
-        self.open_leaf(leaf_index(offset)?).await?;
-        let first = block_in_leaf(offset);
-        for (position, block) in (first..).zip(data.chunks_exact(BLOCK_BYTES)) {
+    async fn write_in_leaf(&mut self, piece: &Piece) -> Result<()> {
+        self.open_leaf(leaf_index(piece.offset)?).await?;
+        let first = block_in_leaf(piece.offset);
+        let blocks = piece.ids.iter().zip(piece.data.as_chunks().0);
+        for (position, (id, block)) in (first..).zip(blocks) {
             let old = self.current.as_ref().and_then(|leaf| leaf.blocks.get(position).copied().flatten());
-            let new = if block == ZEROS { None } else { Some(self.place(block, old).await?) };
+            let new = match id {
+                None => None,
+                Some(id) => Some(self.place(*id, block, old).await?),
+            };
             if let Some(target) = self.current.as_mut().and_then(|leaf| leaf.blocks.get_mut(position)) {
                 *target = new;
             }
@@ -206,9 +231,8 @@ impl Writer {
     }
 
     /// Where the block is stored: where it was, where the domain has it, or in a new frame.
-    async fn place(&mut self, block: &[u8], old: Option<At>) -> Result<At> {
+    async fn place(&mut self, id: BlockId, block: &[u8; BLOCK_BYTES], old: Option<At>) -> Result<At> {
         self.stats.bytes_written += BLOCK_BYTES_U64;
-        let id = self.domain.keys.block_id(block);
         // First where the leaf has it now, then right after the last duplicate: both keep runs long.
         for at in [old, self.recent.next()].into_iter().flatten() {
             if let At::Stored { pack, slot } = at
@@ -241,7 +265,7 @@ impl Writer {
         if !self.holds(place, id).await? {
             return Ok(None);
         }
-        let directory = self.domain.directory(place.pack).await?;
+        let Some(directory) = self.recent.directory(place.pack) else { return Ok(None) };
         let pack = crate::format::node::PackRef { id: place.pack, table_in: None };
         let number = self.names.number(pack, Some(&directory.table));
         if !index.is_complete() {
@@ -252,9 +276,17 @@ impl Writer {
 
     /// Whether the block of this id is really there, as far as the pack's directory knows. A
     /// pack that cannot be read is no place to refer to.
-    async fn holds(&self, place: Place, id: &BlockId) -> Result<bool> {
+    async fn holds(&mut self, place: Place, id: &BlockId) -> Result<bool> {
+        let is_there = |directory: &Directory| directory.ids.get(place.slot as usize) == Some(id);
+        if let Some(directory) = self.recent.directory(place.pack) {
+            return Ok(is_there(&directory));
+        }
         match self.domain.directory(place.pack).await {
-            Ok(directory) => Ok(directory.ids.get(place.slot as usize) == Some(id)),
+            Ok(directory) => {
+                let is_there = is_there(&directory);
+                self.recent.keep(directory);
+                Ok(is_there)
+            }
             Err(e) if e.kind() == ErrorKind::Unavailable => Err(e),
             Err(_) => {
                 self.domain.index.forget(place.pack);
@@ -326,6 +358,7 @@ impl Writer {
         if self.is_broken {
             return Err(Error::invalid("commit after a write that failed"));
         }
+        self.take_pieces(0).await?;
         self.end_leaf().await?;
         self.store_leaves().await?;
         let height = height_for(self.size_bytes);

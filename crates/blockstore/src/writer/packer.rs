@@ -1,20 +1,19 @@
 //! From new blocks to durable packs: frames are compressed on several cores, sealed in order,
 //! gathered in packs, and packs are stored while the next one fills.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures::StreamExt;
 use futures::stream::FuturesOrdered;
-use tokio::task::{JoinError, JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 
 use super::WriteStats;
 use crate::domain::DomainInner;
 use crate::error::{Error, Result};
 use crate::format::node::PackRef;
 use crate::format::pack::{Directory, ID_BYTES, PackBuilder, PackTable, Packed};
-use crate::format::{BLOCK_BYTES, BlockId, FRAME_SLOTS, PackId};
-use crate::offload::offload;
+use crate::format::{BLOCK_BYTES, BlockId, FRAME_SLOTS, IdMap, PackId};
+use crate::workers::Working;
 
 /// Packs of one writer that may be on their way to the store at once.
 const UPLOADS: usize = 2;
@@ -42,7 +41,7 @@ impl At {
 #[derive(Debug, Default)]
 pub(super) struct PackNames {
     packs: Vec<(PackRef, Option<Arc<PackTable>>)>,
-    numbers: HashMap<PackId, u32>,
+    numbers: IdMap<PackId, u32>,
 }
 
 impl PackNames {
@@ -73,13 +72,16 @@ struct OpenPack {
     first: u64,
 }
 
-type Compressing = JoinHandle<(Packed, Vec<BlockId>)>;
+/// A compressed frame, its ids, and the buffer that its blocks were in.
+type Compressing = Working<(Packed, Vec<BlockId>, Vec<u8>)>;
 
 #[derive(Debug)]
 pub(super) struct Packer {
     domain: Arc<DomainInner>,
     blocks: Vec<u8>,
     ids: Vec<BlockId>,
+    /// Empty buffers of frames that are compressed.
+    spare: Vec<Vec<u8>>,
     next: u64,
     /// New blocks that are in a pack, open or closed.
     packed: u64,
@@ -89,7 +91,7 @@ pub(super) struct Packer {
     closed: Vec<(u64, u32)>,
     uploads: JoinSet<Result<(u64, Directory)>>,
     /// New blocks that the index does not know yet.
-    fresh: HashMap<BlockId, u64>,
+    fresh: IdMap<BlockId, u64>,
 }
 
 impl Packer {
@@ -98,13 +100,14 @@ impl Packer {
             domain,
             blocks: Vec::new(),
             ids: Vec::new(),
+            spare: Vec::new(),
             next: 0,
             packed: 0,
             compressing: FuturesOrdered::new(),
             open: None,
             closed: Vec::new(),
             uploads: JoinSet::new(),
-            fresh: HashMap::new(),
+            fresh: IdMap::default(),
         }
     }
 
@@ -136,17 +139,23 @@ impl Packer {
     }
 
     fn end_frame(&mut self) {
-        let blocks = std::mem::replace(&mut self.blocks, Vec::with_capacity(FRAME_SLOTS * BLOCK_BYTES));
         let ids = std::mem::take(&mut self.ids);
-        if !ids.is_empty() {
-            self.compressing.push_back(offload(|| (Packed::pack(blocks), ids)));
+        if ids.is_empty() {
+            return;
         }
+        let next = self.spare.pop().unwrap_or_else(|| Vec::with_capacity(FRAME_SLOTS * BLOCK_BYTES));
+        let blocks = std::mem::replace(&mut self.blocks, next);
+        let compress = move || (Packed::pack(&blocks), ids, blocks);
+        self.compressing.push_back(self.domain.store.workers.run(compress));
     }
 
     /// Waits for the oldest frame and puts it into a pack.
     async fn take_frame(&mut self, names: &mut PackNames, stats: &mut WriteStats) -> Result<()> {
         let Some(done) = self.compressing.next().await else { return Ok(()) };
-        let (packed, ids) = done.map_err(|e| broken("compress a frame", e))?;
+        let (packed, ids, mut blocks) =
+            done.map_err(|e| Error::invalid("compress a frame").with_source(e))?;
+        blocks.clear();
+        self.spare.push(blocks);
         let more = packed.bytes.len() + ids.len() * ID_BYTES;
         let is_full = |open: &OpenPack| open.builder.bytes() + more > self.domain.store.options.pack_bytes;
         if self.open.as_ref().is_some_and(is_full) {
@@ -157,7 +166,7 @@ impl Packer {
             let salt = model::id_gen::random_bytes(&*domain.store.ids);
             OpenPack { builder: PackBuilder::new(&domain.keys, salt), first }
         });
-        open.builder.push(packed, &ids);
+        open.builder.push(&packed, &ids);
         self.packed += ids.len() as u64;
         Ok(())
     }
@@ -184,7 +193,7 @@ impl Packer {
     /// Waits for a pack to be durable; only then may others refer to it.
     async fn take_upload(&mut self) -> Result<()> {
         let Some(done) = self.uploads.join_next().await else { return Ok(()) };
-        let (first, directory) = done.map_err(|e| broken("store a pack", e))??;
+        let (first, directory) = done.map_err(|e| Error::invalid("store a pack").with_source(e))??;
         for (ordinal, id) in (first..).zip(&directory.ids) {
             if self.fresh.get(id) == Some(&ordinal) {
                 self.fresh.remove(id);
@@ -218,8 +227,4 @@ impl Packer {
         let slot = u32::try_from(ordinal - first).expect("a pack has fewer than 2^32 slots");
         (pack, slot, end - ordinal)
     }
-}
-
-fn broken(context: &'static str, error: JoinError) -> Error {
-    Error::invalid(context).with_source(error)
 }

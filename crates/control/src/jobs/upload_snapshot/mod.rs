@@ -323,7 +323,7 @@ impl Source {
             };
             span.lay(piece, data.as_deref(), &mut bytes).map_err(Stop::internal)?;
         }
-        writer.write(span.start_bytes, &bytes).await?;
+        writer.write_bytes(span.start_bytes, bytes.into()).await?;
         Ok(())
     }
 
