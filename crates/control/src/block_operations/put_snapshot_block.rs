@@ -25,10 +25,10 @@ impl BlockOperation for PutSnapshotBlock {
             return Err(BlockFailure::block_checksum());
         }
         let account = &cx.caller().account;
-        let _writing = cx.uploads().writing(account, &req.snapshot_id, req.block_index).await;
+        let writing = cx.uploads().writing(account, &req.snapshot_id, req.block_index).await;
         if !make_room(cx, req).await? {
             write(cx, req).await?;
-            record(cx, req).await?;
+            cx.record_block(writing, &req.snapshot_id, req.block_index, req.checksum).await?;
         }
         Ok(req.reply())
     }
@@ -82,12 +82,4 @@ async fn check_open(cx: &BlockCx<'_>, id: &SnapshotId) -> Result<(), BlockFailur
     let mut tx = cx.read().await?;
     cx.rows(&mut tx).open_upload(id).await?;
     Ok(())
-}
-
-async fn record(cx: &BlockCx<'_>, req: &PutSnapshotBlockRequest) -> Result<(), BlockFailure> {
-    let mut tx = cx.write().await?;
-    let mut rows = cx.rows(&mut tx);
-    let upload = rows.open_upload(&req.snapshot_id).await?;
-    rows.commit_point()?.upload_block_put(upload, req.block_index, &req.checksum).await?;
-    Ok(tx.commit().await?)
 }

@@ -377,6 +377,42 @@ async fn completion_waits_for_blocks_under_way() {
     assert_eq!(client.download(&id).await.len(), 20);
 }
 
+/// Blocks that come together are recorded together; one upload's end is nothing to the other's blocks.
+#[tokio::test]
+async fn blocks_put_at_once_share_nothing_but_the_wait() {
+    let world = World::new().await;
+    let client = client(&world);
+    let ids = [client.start(json!({"VolumeSize": 1})).await, client.start(json!({"VolumeSize": 1})).await];
+    let puts = (0..40u8).map(|n| client.put(&ids[usize::from(n % 2)], (n / 4).into(), block(1 + n)));
+    let gone_client = async {
+        for index in 30..35 {
+            let put = client.put(&ids[0], index, block(99));
+            // The connection ends somewhere on the way.
+            drop(tokio::time::timeout(Duration::from_micros(300 * u64::from(index - 29)), put).await);
+        }
+    };
+    let delete = [("SnapshotId", ids[1].as_str())];
+    let deleted = world.call("DeleteSnapshot", &delete);
+    let (puts, (), deleted) = tokio::join!(futures::future::join_all(puts), gone_client, deleted);
+    deleted.ok();
+    assert!(puts.iter().step_by(2).all(|reply| reply.status == 201));
+    let others: Vec<&Reply> = puts.iter().skip(1).step_by(2).collect();
+    assert!(others.iter().all(|reply| {
+        reply.status == 201 || reply.rest_error() == "ResourceNotFoundException SNAPSHOT_NOT_FOUND"
+    }));
+    for index in 30..35 {
+        client.put(&ids[0], index, block(100)).await.ok();
+    }
+    client.try_complete(&ids[0], 15, None).await.ok();
+    world.settle().await;
+    let blocks = client.download(&ids[0]).await;
+    assert_eq!(
+        blocks.iter().map(|(index, _)| *index).collect::<Vec<_>>(),
+        [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 30, 31, 32, 33, 34]
+    );
+    assert!(blocks.iter().skip(10).all(|(_, bytes)| *bytes == block(100)));
+}
+
 #[tokio::test]
 async fn only_own_uploads_take_blocks() {
     let world = World::new().await;

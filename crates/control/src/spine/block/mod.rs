@@ -3,6 +3,7 @@
 
 pub(crate) mod content;
 pub(crate) mod cx;
+mod records;
 mod tokens;
 pub(in crate::spine) mod uploads;
 

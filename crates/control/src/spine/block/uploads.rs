@@ -11,6 +11,8 @@ use tokio::sync::{
     Mutex as AsyncMutex, OwnedMutexGuard, OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock,
 };
 
+use super::records::Records;
+
 /// Blocks whose index is equal modulo this take turns.
 const LANES: usize = 64;
 
@@ -23,6 +25,7 @@ type Key = (AccountId, SnapshotId);
 #[derive(Debug, Default)]
 pub(crate) struct Uploads {
     active: Mutex<HashMap<Key, Weak<Upload>>>,
+    pub(super) records: Records,
 }
 
 #[derive(Debug)]
