@@ -81,6 +81,11 @@ impl<K: Eq + StdHash + Clone, V: Weigh + Clone> Cache<K, V> {
         self.inner.insert(key, value);
     }
 
+    /// The value, if it is here now.
+    pub(crate) fn get(&self, key: &K) -> Option<V> {
+        self.inner.get(key)
+    }
+
     /// The cached value, or the one that `fetch` gives; waits where another task fetches it.
     pub(crate) async fn get_or_fetch<F>(&self, key: &K, fetch: impl FnOnce() -> F) -> Result<V>
     where

@@ -12,6 +12,7 @@ use crate::format::pack::{Directory, PackTable};
 use crate::format::trailer::TRAILER_BYTES_U64;
 use crate::format::{NodePackId, PackId};
 use crate::objects::sharded;
+use crate::tree::{Tree, digit};
 
 /// Enough for the directory of nearly every pack of 16 MiB in one request.
 const DIRECTORY_GUESS_BYTES: u64 = 384 << 10;
@@ -51,6 +52,35 @@ impl DomainInner {
             Node::Leaf(leaf) => Ok(leaf),
             Node::Inner(_) => Err(Error::corrupt("read leaf: it is an inner node")),
         }
+    }
+
+    /// The leaf of this index, if the way to it is cached: `Some(None)` where there is none.
+    pub(crate) fn cached_leaf(&self, tree: &Tree, leaf: u32) -> Option<Option<Arc<Leaf>>> {
+        let mut reference = tree.root;
+        for level in (1..=tree.head.height).rev() {
+            let Node::Inner(children) = self.cached_node(reference)? else { return None };
+            let wanted = digit(leaf, level);
+            let Ok(position) = children.binary_search_by_key(&wanted, |(index, _)| *index) else {
+                return Some(None);
+            };
+            reference = children.get(position)?.1;
+        }
+        match self.cached_node(reference)? {
+            Node::Leaf(leaf) => Some(Some(leaf)),
+            Node::Inner(_) => None,
+        }
+    }
+
+    fn cached_node(&self, reference: NodeRef) -> Option<Node> {
+        self.store.caches.nodes.get(&(self.keys.fingerprint, reference))
+    }
+
+    pub(crate) fn cached_table(&self, pack: &PackRef) -> Option<Arc<PackTable>> {
+        self.store.caches.tables.get(&(self.keys.fingerprint, pack.id))
+    }
+
+    pub(crate) fn cached_frame(&self, table: &PackTable, number: u32) -> Option<Bytes> {
+        self.store.caches.frames.get(&(self.keys.fingerprint, table.id, number))
     }
 
     /// The children of an inner node.

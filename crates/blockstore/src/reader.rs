@@ -1,5 +1,6 @@
 //! Reads any part of a root. What was never written is zeros and costs nothing.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -24,7 +25,6 @@ pub struct Reader {
 
 /// A part of a read that one frame answers.
 struct Piece {
-    table: Arc<PackTable>,
     frame: u32,
     /// Byte range in the decoded frame.
     from: usize,
@@ -65,6 +65,54 @@ impl Reader {
         Ok(())
     }
 
+    /// The same from memory alone. False where something would have to be fetched: `buf` then holds anything.
+    ///
+    /// # Errors
+    /// `Invalid` beyond the end of the root, `Corrupt` where the tree is not whole.
+    pub fn read_now(&self, offset: u64, buf: &mut [u8]) -> Result<bool> {
+        let end = offset.checked_add(buf.len() as u64).filter(|&end| end <= self.size_bytes());
+        if end.is_none() {
+            return Err(Error::invalid("read beyond the end of a root"));
+        }
+        let (mut at, mut rest) = (offset, buf);
+        while !rest.is_empty() {
+            let leaf_rest = LEAF_BYTES - at % LEAF_BYTES;
+            let len = rest.len().min(usize::try_from(leaf_rest).unwrap_or(usize::MAX));
+            let (part, after) = rest.split_at_mut(len);
+            if !self.read_in_cached_leaf(at, part)? {
+                return Ok(false);
+            }
+            at += len as u64;
+            rest = after;
+        }
+        Ok(true)
+    }
+
+    fn read_in_cached_leaf(&self, offset: u64, buf: &mut [u8]) -> Result<bool> {
+        let index = leaf_index(offset)?;
+        let Some(leaf) = self.domain.cached_leaf(&self.tree, index) else { return Ok(false) };
+        let start = usize::try_from(offset % LEAF_BYTES).unwrap_or(0);
+        let end = start + buf.len();
+        // What is filled so far, counted from the start of the leaf.
+        let mut done = start;
+        if let Some(leaf) = leaf {
+            for (run, range) in overlapping(&leaf, start, end - start) {
+                let Some(table) = self.domain.cached_table(leaf.pack(run)?) else { return Ok(false) };
+                zero(buf, start, done..range.start);
+                done = range.end;
+                let mut at = range.start;
+                while at < range.end {
+                    let piece = piece(&table, run, at, range.end, start)?;
+                    let Some(frame) = self.domain.cached_frame(&table, piece.frame) else { return Ok(false) };
+                    copy(&frame, &piece, buf)?;
+                    at += piece.len;
+                }
+            }
+        }
+        zero(buf, start, done..end);
+        Ok(true)
+    }
+
     async fn read_in_leaf(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
         buf.fill(0);
         let index = leaf_index(offset)?;
@@ -73,46 +121,57 @@ impl Reader {
         let start = usize::try_from(offset % LEAF_BYTES).unwrap_or(0);
         let pieces = self.pieces(&leaf, start, buf.len()).await?;
         let mut fetched = stream::iter(pieces)
-            .map(|piece| async {
-                let frame = self.domain.frame(&piece.table, piece.frame).await?;
+            .map(|(table, piece)| async move {
+                let frame = self.domain.frame(&table, piece.frame).await?;
                 Ok::<(Piece, Bytes), Error>((piece, frame))
             })
             .buffer_unordered(FETCHES);
         while let Some((piece, frame)) = fetched.try_next().await? {
-            let from = frame.get(piece.from..piece.from + piece.len);
-            let to = buf.get_mut(piece.to..piece.to + piece.len);
-            let (Some(from), Some(to)) = (from, to) else {
-                return Err(Error::corrupt("read a block that its frame does not have"));
-            };
-            to.copy_from_slice(from);
+            copy(&frame, &piece, buf)?;
         }
         Ok(())
     }
 
     /// What of `len` bytes from `start` in the leaf lies in which frame.
-    async fn pieces(&self, leaf: &Leaf, start: usize, len: usize) -> Result<Vec<Piece>> {
+    async fn pieces(&self, leaf: &Leaf, start: usize, len: usize) -> Result<Vec<(Arc<PackTable>, Piece)>> {
         let mut pieces = Vec::new();
-        let first = leaf.runs.partition_point(|run| run_bytes(run).1 <= start);
-        for run in leaf.runs.iter().skip(first) {
-            let (run_start, run_end) = run_bytes(run);
-            if run_start >= start + len {
-                break;
-            }
+        for (run, range) in overlapping(leaf, start, len) {
             let table = self.domain.table(leaf.pack(run)?).await?;
-            let (mut at, end) = (run_start.max(start), run_end.min(start + len));
-            while at < end {
-                // Bytes from the start of the run are bytes from its first slot on.
-                let slot = run.slot + u32::try_from((at - run_start) / BLOCK_BYTES).unwrap_or(u32::MAX);
-                let (number, frame) = table.frame_of(slot)?;
-                let slot_in_frame = (slot - frame.first_slot) as usize;
-                let from = slot_in_frame * BLOCK_BYTES + (at - run_start) % BLOCK_BYTES;
-                let len = (usize::from(frame.slots) * BLOCK_BYTES - from).min(end - at);
-                let table = Arc::clone(&table);
-                pieces.push(Piece { table, frame: number, from, len, to: at - start });
-                at += len;
+            let mut at = range.start;
+            while at < range.end {
+                let piece = piece(&table, run, at, range.end, start)?;
+                at += piece.len;
+                pieces.push((Arc::clone(&table), piece));
             }
         }
         Ok(pieces)
+    }
+
+    /// The first bytes at or after an offset that are stored, as far as one leaf tells; all before them are zeros.
+    pub async fn next_present(&self, offset: u64) -> Result<Option<Range<u64>>> {
+        let Ok(mut from) = u32::try_from(offset / LEAF_BYTES) else { return Ok(None) };
+        while let Some((index, reference)) = self.domain.next_leaf(&self.tree, from).await? {
+            let leaf = self.domain.leaf(reference).await?;
+            let base = u64::from(index) * LEAF_BYTES;
+            let runs = leaf.runs.iter().map(|run| {
+                let (start, end) = run_bytes(run);
+                base + start as u64..base + end as u64
+            });
+            let mut runs = runs.skip_while(|run| run.end <= offset);
+            if let Some(mut found) = runs.next() {
+                found.start = found.start.max(offset);
+                for run in runs {
+                    if run.start > found.end {
+                        break;
+                    }
+                    found.end = run.end;
+                }
+                return Ok(Some(found));
+            }
+            let Some(next) = index.checked_add(1) else { break };
+            from = next;
+        }
+        Ok(None)
     }
 
     /// The units of `granularity_bytes` that have any present block, in ascending order, from
@@ -128,6 +187,43 @@ impl Reader {
             next = index.checked_add(1);
         }
         Ok(units.found)
+    }
+}
+
+/// The runs that have some of `len` bytes from `start` in the leaf, and the bytes that they have of these.
+fn overlapping(leaf: &Leaf, start: usize, len: usize) -> impl Iterator<Item = (&Run, Range<usize>)> {
+    let first = leaf.runs.partition_point(|run| run_bytes(run).1 <= start);
+    let runs = leaf.runs.iter().skip(first).map(|run| (run, run_bytes(run)));
+    let end = start + len;
+    runs.take_while(move |(_, run)| run.0 < end).map(move |(run, at)| (run, at.0.max(start)..at.1.min(end)))
+}
+
+/// The first part of a run's bytes from `at` to `end` that lies in one frame, for a buffer that begins at `start`.
+fn piece(table: &PackTable, run: &Run, at: usize, end: usize, start: usize) -> Result<Piece> {
+    let (run_start, _) = run_bytes(run);
+    // Bytes from the start of the run are bytes from its first slot on.
+    let slot = run.slot + u32::try_from((at - run_start) / BLOCK_BYTES).unwrap_or(u32::MAX);
+    let (number, frame) = table.frame_of(slot)?;
+    let slot_in_frame = (slot - frame.first_slot) as usize;
+    let from = slot_in_frame * BLOCK_BYTES + (at - run_start) % BLOCK_BYTES;
+    let len = (usize::from(frame.slots) * BLOCK_BYTES - from).min(end - at);
+    Ok(Piece { frame: number, from, len, to: at - start })
+}
+
+fn copy(frame: &[u8], piece: &Piece, buf: &mut [u8]) -> Result<()> {
+    let from = frame.get(piece.from..piece.from + piece.len);
+    let to = buf.get_mut(piece.to..piece.to + piece.len);
+    let (Some(from), Some(to)) = (from, to) else {
+        return Err(Error::corrupt("read a block that its frame does not have"));
+    };
+    to.copy_from_slice(from);
+    Ok(())
+}
+
+/// Fills a range, counted from the start of the leaf, of a buffer that begins at `start`.
+fn zero(buf: &mut [u8], start: usize, range: Range<usize>) {
+    if let Some(part) = buf.get_mut(range.start - start..range.end - start) {
+        part.fill(0);
     }
 }
 

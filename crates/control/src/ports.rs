@@ -144,6 +144,8 @@ pub trait Host: Send + Sync + fmt::Debug {
     fn volume_write<'a>(&'a self, key: &'a str, offset_bytes: u64, data: Bytes) -> HostResult<'a, ()>;
     /// Fixes the volume's content under a name, while a machine may go on writing.
     fn volume_freeze<'a>(&'a self, key: &'a str, freeze: &'a str) -> HostResult<'a, ()>;
+    /// Fixes the content of an instance's volumes at one instant: pairs of a volume's key and a name.
+    fn volumes_freeze<'a>(&'a self, freezes: &'a [(&'a str, &'a str)]) -> HostResult<'a, ()>;
     /// What was written up to `freeze`, after the freeze `since` if that is given, in ascending order.
     /// Whole 512-byte sectors.
     fn frozen_extents<'a>(

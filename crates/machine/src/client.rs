@@ -7,7 +7,7 @@ use model::VolumeId;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 
-use crate::control::{Answer, Envelope, LINE_BYTES_MAX, PROTOCOL_VERSION, Request, Status};
+use crate::control::{Answer, Envelope, LINE_BYTES_MAX, PROTOCOL_VERSION, Request, Status, VolumeFreeze};
 use crate::directory::{self, CONTROL_SOCKET};
 use crate::error::{Error, Kind, Result};
 use crate::metadata::MetadataSpec;
@@ -52,6 +52,23 @@ impl Client {
         let request = Request::FreezeVolume { volume_id: volume_id.clone(), key: key.to_owned() };
         let answer = self.ask(request).await?;
         if let Answer::Frozen { seq } = answer { Ok(seq) } else { Err(unexpected(&answer)) }
+    }
+
+    /// Freezes several volumes at one instant; the same keys give the same layers again. A machine that was
+    /// started by an earlier release knows only to freeze one after another, which is what it is asked then.
+    pub async fn freeze_volumes(&mut self, freezes: &[VolumeFreeze]) -> Result<Vec<u64>> {
+        match self.ask(Request::FreezeVolumes { freezes: freezes.to_vec() }).await {
+            Ok(Answer::FrozenTogether { seqs }) => Ok(seqs),
+            Ok(answer) => Err(unexpected(&answer)),
+            Err(error) if error.kind == Kind::Invalid => {
+                let mut seqs = Vec::with_capacity(freezes.len());
+                for freeze in freezes {
+                    seqs.push(self.freeze_volume(&freeze.volume_id, &freeze.key).await?);
+                }
+                Ok(seqs)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Says that the frozen layer will not be read again.
@@ -119,4 +136,50 @@ fn unexpected(answer: &Answer) -> Error {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+
+    /// A machine that counts its freezes; one of an earlier release does not know to freeze several.
+    async fn machine(is_old: bool) -> (tempfile::TempDir, Client) {
+        let home = tempfile::tempdir().unwrap();
+        let listener = directory::listen(home.path(), CONTROL_SOCKET).unwrap();
+        let count = Arc::new(AtomicU64::new(0));
+        let handle = move |request| {
+            let count = Arc::clone(&count);
+            async move {
+                match request {
+                    Request::FreezeVolumes { freezes } if !is_old => {
+                        Ok(Answer::FrozenTogether { seqs: vec![100; freezes.len()] })
+                    }
+                    Request::FreezeVolume { key, .. } if !key.is_empty() => {
+                        Ok(Answer::Frozen { seq: count.fetch_add(1, Ordering::SeqCst) })
+                    }
+                    other => Err(Error::new(Kind::Invalid, format!("parse a request: {other:?}"))),
+                }
+            }
+        };
+        tokio::spawn(crate::control::serve(listener, handle));
+        let client = Client::connect(home.path()).await.unwrap();
+        (home, client)
+    }
+
+    #[tokio::test]
+    async fn a_machine_of_an_earlier_release_freezes_one_volume_after_another() {
+        let freeze = |key: &str| VolumeFreeze {
+            volume_id: "vol-0123456789abcdef0".parse().unwrap(),
+            key: key.to_owned(),
+        };
+        let freezes = [freeze("a"), freeze("b")];
+        let (_home, mut client) = machine(false).await;
+        assert_eq!(client.freeze_volumes(&freezes).await.unwrap(), [100, 100]);
+        let (_home, mut client) = machine(true).await;
+        assert_eq!(client.freeze_volumes(&freezes).await.unwrap(), [0, 1]);
+        assert_eq!(client.freeze_volumes(&[freeze("")]).await.unwrap_err().kind, Kind::Invalid);
+    }
 }

@@ -21,7 +21,7 @@ mod volumes;
 mod tests;
 
 pub use client::Client;
-pub use control::{Forward, State, Status};
+pub use control::{Forward, State, Status, VolumeFreeze};
 pub use error::{Error, Kind, Result};
 pub use exit::{ExitReason, ExitRecord};
 pub use launch::{Found, await_end, find, spawn_detached};

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use blockstore::{DomainSecret, Reader, Root, Store};
-use futures::future::BoxFuture;
 use model::{IdGen, VolumeId};
 use tokio::sync::{Mutex, OnceCell};
 use tokio::task::JoinHandle;
@@ -12,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use volume::nbd::Export;
 use volume::{Base, Volume, ZeroBase};
 
+use crate::control::VolumeFreeze;
 use crate::directory;
 use crate::error::{Error, Kind, Result};
 use crate::spec::{BaseSpec, VolumeSpec};
@@ -63,7 +63,7 @@ impl Volumes {
     /// Becomes the volume's owner and serves it until it is closed.
     pub(crate) async fn open(&self, spec: &VolumeSpec) -> Result<()> {
         let base: Arc<dyn Base> = match &spec.base {
-            Some(base) => Arc::new(SnapshotBase { reader: self.reader(base).await? }),
+            Some(base) => Arc::new(self.reader(base).await?),
             None => Arc::new(ZeroBase),
         };
         let volume = Volume::open(&spec.directory, base)
@@ -109,6 +109,18 @@ impl Volumes {
     /// Returns the sequence number of the frozen layer.
     pub(crate) async fn freeze(&self, volume_id: &VolumeId, key: &str) -> Result<u64> {
         Ok(self.find(volume_id).await?.freeze(key).await?.seq)
+    }
+
+    /// Returns the sequence numbers of the frozen layers.
+    pub(crate) async fn freeze_together(&self, freezes: &[VolumeFreeze]) -> Result<Vec<u64>> {
+        let mut volumes = Vec::with_capacity(freezes.len());
+        for freeze in freezes {
+            volumes.push(self.find(&freeze.volume_id).await?);
+        }
+        let keys = freezes.iter().map(|freeze| freeze.key.as_str());
+        let together: Vec<(&Volume, &str)> = volumes.iter().zip(keys).collect();
+        let frozen = Volume::freeze_together(&together).await?;
+        Ok(frozen.into_iter().map(|frozen| frozen.seq).collect())
     }
 
     pub(crate) async fn release(&self, volume_id: &VolumeId, key: &str) -> Result<()> {
@@ -157,32 +169,4 @@ fn store_error(error: blockstore::Error) -> Error {
         blockstore::ErrorKind::Invalid => Kind::Invalid,
     };
     Error::caused(kind, "snapshot store", error)
-}
-
-/// A snapshot as what lies under a volume.
-#[derive(Debug)]
-struct SnapshotBase {
-    reader: Reader,
-}
-
-impl Base for SnapshotBase {
-    fn size_bytes(&self) -> u64 {
-        self.reader.size_bytes()
-    }
-
-    fn read_at<'a>(&'a self, offset_bytes: u64, buf: &'a mut [u8]) -> BoxFuture<'a, volume::Result<()>> {
-        Box::pin(async move {
-            self.reader.read_at(offset_bytes, buf).await.map_err(|error| {
-                let kind = match error.kind() {
-                    blockstore::ErrorKind::Corrupt => volume::ErrorKind::Corrupt,
-                    blockstore::ErrorKind::Invalid => volume::ErrorKind::Invalid,
-                    // A base that is referenced but not found may come back: never lost on a guess.
-                    blockstore::ErrorKind::NotFound
-                    | blockstore::ErrorKind::Conflict
-                    | blockstore::ErrorKind::Unavailable => volume::ErrorKind::Unavailable,
-                };
-                volume::Error::new(kind, "read the snapshot").with_source(error)
-            })
-        })
-    }
 }

@@ -16,7 +16,7 @@ use std::time::Duration;
 use hypervisor::tiny_guest::{self, Command};
 use machine::{
     BaseSpec, Client, ExitReason, Firmware, Found, Kind, MachineSpec, MetadataSpec, NetworkSpec, Platform,
-    RuleProtocol, RuleSpec, SPEC_VERSION, State, VolumeSpec,
+    RuleProtocol, RuleSpec, SPEC_VERSION, State, VolumeFreeze, VolumeSpec,
 };
 use model::instance::{HttpTokens, MetadataOptions};
 use model::{OsIdGen, Timestamp, VolumeId};
@@ -385,6 +385,11 @@ async fn a_running_volume_freezes_and_is_read_from_outside() {
     assert_eq!(sector[0], 1, "the boot counter");
     client.release_freeze(&volume_id(0), "snap-1").await.unwrap();
     let unknown = client.freeze_volume(&volume_id(9), "snap-1").await.unwrap_err();
+    assert_eq!(unknown.kind, Kind::NotFound);
+    let freeze = |number| VolumeFreeze { volume_id: volume_id(number), key: "snap-2".to_owned() };
+    let together = client.freeze_volumes(&[freeze(0)]).await.unwrap();
+    assert_eq!(client.freeze_volume(&volume_id(0), "snap-2").await.unwrap(), together[0]);
+    let unknown = client.freeze_volumes(&[freeze(0), freeze(9)]).await.unwrap_err();
     assert_eq!(unknown.kind, Kind::NotFound);
     client.stop(None, true).await.unwrap();
     rig.ended().await;

@@ -129,14 +129,14 @@ fn tear(synced: &[u8], now: Vec<u8>, chance: &mut Chance) -> Vec<u8> {
 }
 
 impl Disk for SimDisk {
-    fn write(&self, segment: &Segment, position: u64, header: &[u8], data: &[u8]) -> io::Result<()> {
+    fn write(&self, segment: &Segment, position: u64, parts: &[&[u8]]) -> io::Result<()> {
         self.effect()?;
         if self.sim.strikes(self.sim.weather().full_disk) {
-            let half = data.len() / 2;
-            OsDisk.write(segment, position, header, &data[..half])?;
+            let bytes = parts.concat();
+            OsDisk.write(segment, position, &[&bytes[..bytes.len() / 2]])?;
             return Err(io::ErrorKind::StorageFull.into());
         }
-        OsDisk.write(segment, position, header, data)?;
+        OsDisk.write(segment, position, parts)?;
         self.effect()
     }
 

@@ -173,6 +173,16 @@ fn error(kind: HostErrorKind, context: &str) -> HostError {
     HostError { kind, context: context.to_owned(), source: None }
 }
 
+fn freeze_volume(state: &mut State, key: &str, freeze: &str) -> Result<(), HostError> {
+    let volume = state.volumes.get_mut(key).ok_or_else(|| missing("volume"))?;
+    if volume.freezes.iter().all(|existing| existing.name != freeze) {
+        let changed = std::mem::take(&mut volume.changed);
+        let content = Some(volume.sectors.clone());
+        volume.freezes.push(Freeze { name: freeze.to_owned(), content, changed });
+    }
+    Ok(())
+}
+
 fn missing(what: &str) -> HostError {
     error(HostErrorKind::NotFound, &format!("no such {what}"))
 }
@@ -240,14 +250,12 @@ impl Host for FakeHost {
     }
 
     fn volume_freeze<'a>(&'a self, key: &'a str, freeze: &'a str) -> HostResult<'a, ()> {
-        self.act("volume_freeze", move |state| {
-            let volume = state.volumes.get_mut(key).ok_or_else(|| missing("volume"))?;
-            if volume.freezes.iter().all(|existing| existing.name != freeze) {
-                let changed = std::mem::take(&mut volume.changed);
-                let content = Some(volume.sectors.clone());
-                volume.freezes.push(Freeze { name: freeze.to_owned(), content, changed });
-            }
-            Ok(())
+        self.act("volume_freeze", move |state| freeze_volume(state, key, freeze))
+    }
+
+    fn volumes_freeze<'a>(&'a self, freezes: &'a [(&'a str, &'a str)]) -> HostResult<'a, ()> {
+        self.act("volumes_freeze", move |state| {
+            freezes.iter().try_for_each(|(key, freeze)| freeze_volume(state, key, freeze))
         })
     }
 

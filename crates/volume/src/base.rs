@@ -1,6 +1,7 @@
 //! What lies under a volume's write log: an immutable device that may be slow.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
@@ -13,6 +14,20 @@ pub trait Base: Send + Sync + fmt::Debug {
 
     /// Fills `buf` from `offset_bytes`.
     fn read_at<'a>(&'a self, offset_bytes: u64, buf: &'a mut [u8]) -> BoxFuture<'a, Result<()>>;
+
+    /// Fills `buf` if that takes no waiting. Where it does, false, and `buf` holds anything.
+    ///
+    /// # Errors
+    /// Those of [`Self::read_at`].
+    fn read_now(&self, _offset_bytes: u64, _buf: &mut [u8]) -> Result<bool> {
+        Ok(false)
+    }
+
+    /// The first bytes at or after an offset that may be something else than zeros.
+    fn next_data(&self, offset_bytes: u64) -> BoxFuture<'_, Result<Option<Range<u64>>>> {
+        let data = offset_bytes..self.size_bytes();
+        Box::pin(std::future::ready(Ok((!data.is_empty()).then_some(data))))
+    }
 
     /// Whether every byte of this device is zero, so that nothing needs to be asked.
     fn is_zero(&self) -> bool {
@@ -28,6 +43,14 @@ impl Base for blockstore::Reader {
 
     fn read_at<'a>(&'a self, offset_bytes: u64, buf: &'a mut [u8]) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move { Self::read_at(self, offset_bytes, buf).await.map_err(snapshot_error) })
+    }
+
+    fn read_now(&self, offset_bytes: u64, buf: &mut [u8]) -> Result<bool> {
+        Self::read_now(self, offset_bytes, buf).map_err(snapshot_error)
+    }
+
+    fn next_data(&self, offset_bytes: u64) -> BoxFuture<'_, Result<Option<Range<u64>>>> {
+        Box::pin(async move { self.next_present(offset_bytes).await.map_err(snapshot_error) })
     }
 }
 
@@ -80,11 +103,13 @@ impl Base for MemoryBase {
     }
 
     fn read_at<'a>(&'a self, offset_bytes: u64, buf: &'a mut [u8]) -> BoxFuture<'a, Result<()>> {
-        let found = usize::try_from(offset_bytes)
-            .ok()
-            .and_then(|from| self.bytes.get(from..from.checked_add(buf.len())?))
-            .map(|bytes| buf.copy_from_slice(bytes))
-            .ok_or_else(|| Error::invalid("read past the end of the base"));
-        Box::pin(std::future::ready(found))
+        Box::pin(std::future::ready(self.read_now(offset_bytes, buf).map(|_| ())))
+    }
+
+    fn read_now(&self, offset_bytes: u64, buf: &mut [u8]) -> Result<bool> {
+        let from = usize::try_from(offset_bytes).ok();
+        let bytes = from.and_then(|from| self.bytes.get(from..from.checked_add(buf.len())?));
+        buf.copy_from_slice(bytes.ok_or_else(|| Error::invalid("read past the end of the base"))?);
+        Ok(true)
     }
 }

@@ -41,6 +41,8 @@ impl Volume {
     }
 
     async fn tidy_as_needed(&self) -> Result<()> {
+        let volume = self.clone();
+        self.inner.tasks.spawn(async move { volume.make_spare().await });
         match self.inner.need()? {
             Need::Nothing => Ok(()),
             Need::Soon if self.inner.cleaning.try_lock().is_err() => Ok(()),
@@ -140,7 +142,7 @@ impl Inner {
             let still = |map: &ExtentMap| {
                 pieces.iter().all(|p| map.lookup(p.start, p.sectors).as_slice() == std::slice::from_ref(p))
             };
-            self.append_if(&body, &data, still)?;
+            self.append_if(&body, &[&data], still)?;
         }
     }
 

@@ -13,8 +13,8 @@ use blockstore::durable;
 use crate::segment::Segment;
 
 pub trait Disk: Send + Sync + fmt::Debug {
-    /// Writes a whole group at `position`. After an error any part of it may be there.
-    fn write(&self, segment: &Segment, position: u64, header: &[u8], data: &[u8]) -> io::Result<()>;
+    /// Writes `parts` one after another from `position`. After an error any part of them may be there.
+    fn write(&self, segment: &Segment, position: u64, parts: &[&[u8]]) -> io::Result<()>;
 
     /// Makes everything written to the segment durable.
     fn sync(&self, segment: &Segment) -> io::Result<()>;
@@ -30,16 +30,21 @@ pub trait Disk: Send + Sync + fmt::Debug {
 pub struct OsDisk;
 
 impl Disk for OsDisk {
-    fn write(&self, segment: &Segment, position: u64, header: &[u8], data: &[u8]) -> io::Result<()> {
-        let parts = [IoSlice::new(header), IoSlice::new(data)];
-        let written = rustix::io::retry_on_intr(|| rustix::io::pwritev(&segment.file, &parts, position))?;
+    fn write(&self, segment: &Segment, position: u64, parts: &[&[u8]]) -> io::Result<()> {
+        let slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
+        let mut written =
+            rustix::io::retry_on_intr(|| rustix::io::pwritev(&segment.file, &slices, position))?;
         // A short write is rare (a full disk, a signal); the rest goes the plain way and meets the error.
-        let in_data = written.saturating_sub(header.len());
-        if let Some(rest) = header.get(written..).filter(|rest| !rest.is_empty()) {
-            segment.file.write_all_at(rest, position + written as u64)?;
+        let mut at = position;
+        for part in parts {
+            let done = written.min(part.len());
+            if let Some(rest) = part.get(done..).filter(|rest| !rest.is_empty()) {
+                segment.file.write_all_at(rest, at + done as u64)?;
+            }
+            written -= done;
+            at += part.len() as u64;
         }
-        let rest = data.get(in_data..).unwrap_or_default();
-        segment.file.write_all_at(rest, position + (header.len() + in_data) as u64)
+        Ok(())
     }
 
     fn sync(&self, segment: &Segment) -> io::Result<()> {

@@ -5,11 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use blockstore::offload;
+use futures::future::try_join_all;
+use tokio::sync::MutexGuard;
 
 use crate::error::{Error, Result};
 use crate::extent_map::{ExtentMap, Place};
 use crate::format::{Body, KEY_BYTES_MAX, SECTOR_BYTES};
 use crate::io::bytes_of;
+use crate::log::Log;
 use crate::metadata::Metadata;
 use crate::recovery::replay;
 use crate::segment::{Segment, Segments};
@@ -39,19 +42,41 @@ impl Volume {
     /// Freezes the volume as it is now, under `key`. Once this returns, the layer survives any crash until it
     /// is released. The same key gives the same layer again.
     pub async fn freeze(&self, key: &str) -> Result<Freeze> {
-        if key.is_empty() || key.len() > KEY_BYTES_MAX {
+        let frozen = Self::freeze_together(&[(self, key)]).await?;
+        frozen.first().copied().ok_or_else(|| Error::invalid("a freeze of no volume"))
+    }
+
+    /// Freezes several volumes at one instant, each under a key of its own: of two writes to any of them, the
+    /// second begun after the first was acknowledged, the layers have both, none, or the first.
+    ///
+    /// The same keys give the same layers again. Where only some are known, an earlier call ended half way:
+    /// nobody was told of those layers, and new ones take their place.
+    pub async fn freeze_together(freezes: &[(&Self, &str)]) -> Result<Vec<Freeze>> {
+        if freezes.iter().any(|(_, key)| key.is_empty() || key.len() > KEY_BYTES_MAX) {
             return Err(Error::invalid("the key of a frozen layer has 1 to 255 bytes"));
         }
-        let mut metadata = self.inner.metadata.lock().await;
-        if let Some(layer) = metadata.frozen(key) {
-            return Ok(Freeze { seq: layer.seq });
+        // One order for everybody: two calls must not wait for each other.
+        let mut ordered: Vec<(usize, &Self, &str)> =
+            freezes.iter().enumerate().map(|(at, (volume, key))| (at, *volume, *key)).collect();
+        ordered.sort_by_key(|(_, volume, _)| &volume.inner.dir);
+        if ordered.windows(2).any(|pair| matches!(pair, [(_, a, _), (_, b, _)] if a.inner.dir == b.inner.dir))
+        {
+            return Err(Error::invalid("a volume is frozen once at a time"));
         }
-        let seq = self.inner.append_freeze(key)?;
-        self.flush().await?;
-        let mut next = metadata.clone();
-        next.add_frozen(key, seq);
-        self.inner.write_metadata(&mut metadata, next).await?;
-        Ok(Freeze { seq })
+        let mut metadata = Vec::with_capacity(ordered.len());
+        for (_, volume, _) in &ordered {
+            metadata.push(volume.inner.metadata.lock().await);
+        }
+        let known = metadata.iter().zip(&ordered).map(|(metadata, (.., key))| metadata.frozen(key));
+        let known: Option<Vec<u64>> = known.map(|layer| layer.map(|layer| layer.seq)).collect();
+        let mut seqs = match known {
+            Some(seqs) => seqs,
+            None => freeze_anew(&ordered, &mut metadata).await?,
+        };
+        let mut frozen: Vec<_> =
+            ordered.iter().zip(seqs.drain(..)).map(|((at, ..), seq)| (*at, seq)).collect();
+        frozen.sort_unstable();
+        Ok(frozen.into_iter().map(|(_, seq)| Freeze { seq }).collect())
     }
 
     /// Says that the frozen layer will not be read again. It stays known as the lower end of a difference.
@@ -71,16 +96,42 @@ impl Volume {
     }
 }
 
-impl Inner {
-    fn append_freeze(&self, key: &str) -> Result<u64> {
-        let mut log = self.lock_log()?;
-        self.check_writable()?;
-        let appended = log.append(&Body::Freeze(key.to_owned()), &[]).map_err(|e| self.judge(e))?;
-        log.seal();
-        self.written_seq.store(appended.seq, Ordering::Release);
-        Ok(appended.seq)
+async fn freeze_anew(
+    freezes: &[(usize, &Volume, &str)],
+    metadata: &mut [MutexGuard<'_, Metadata>],
+) -> Result<Vec<u64>> {
+    // Before anybody has to wait.
+    for (_, volume, _) in freezes {
+        volume.make_spare().await;
     }
+    let seqs = append_freezes(freezes)?;
+    try_join_all(freezes.iter().map(|(_, volume, _)| volume.flush())).await?;
+    for ((metadata, (_, volume, key)), seq) in metadata.iter_mut().zip(freezes).zip(&seqs) {
+        let mut next = metadata.clone();
+        next.set_frozen(key, *seq);
+        volume.inner.write_metadata(metadata, next).await?;
+    }
+    Ok(seqs)
+}
 
+/// The instant: no volume takes a write between the first record and the last.
+fn append_freezes(freezes: &[(usize, &Volume, &str)]) -> Result<Vec<u64>> {
+    let mut logs = Vec::with_capacity(freezes.len());
+    for (_, volume, _) in freezes {
+        logs.push(volume.inner.lock_log()?);
+        volume.inner.check_writable()?;
+    }
+    let append = |(log, (_, volume, key)): (&mut std::sync::MutexGuard<'_, Log>, &(usize, &Volume, &str))| {
+        let body = Body::Freeze((*key).to_owned());
+        let appended = log.append(&body, &[]).map_err(|e| volume.inner.judge(e))?;
+        log.seal();
+        volume.inner.written_seq.store(appended.seq, Ordering::Release);
+        Ok(appended.seq)
+    };
+    logs.iter_mut().zip(freezes).map(append).collect()
+}
+
+impl Inner {
     /// Notes how far the log is durable, so that the next owner need not read the data up to there.
     pub(crate) async fn note_durable(&self) -> Result<()> {
         let mut metadata = self.metadata.lock().await;

@@ -14,6 +14,8 @@ use crate::volume::{Inner, Volume};
 
 /// How much of the map is looked at in one go when only the first runs may matter.
 const ZERO_RUN_WINDOW_SECTORS: u64 = (64 << 20) / SECTOR_BYTES;
+/// A window with fewer pieces may be larger.
+const SPARSE_PIECES: usize = 64;
 
 impl Volume {
     /// Fills `buf` from `offset_bytes`. Any alignment.
@@ -30,6 +32,27 @@ impl Volume {
             buf.copy_from_slice(wanted);
         }
         Ok(())
+    }
+
+    /// Fills `buf` from `offset_bytes` if that takes no waiting. Where it may, false, and `buf` holds anything.
+    pub(crate) fn read_now(&self, offset_bytes: u64, buf: &mut [u8]) -> Result<bool> {
+        self.inner.check_open()?;
+        let range = self.inner.range(offset_bytes, buf.len() as u64)?;
+        if range.is_aligned { self.inner.read_sectors_now(range.start, buf) } else { Ok(false) }
+    }
+
+    /// Writes several pieces in this order as one group, all of them or none: whole sectors, not more than
+    /// fits a group. The caller calls [`Self::tidy`] where this ended a segment.
+    pub(crate) fn write_group(&self, writes: &[(u64, &[u8])]) -> Result<()> {
+        for (offset_bytes, data) in writes {
+            if !self.inner.range(*offset_bytes, data.len() as u64)?.is_aligned {
+                return Err(Error::invalid("a group of whole sectors"));
+            }
+        }
+        self.inner.check_writable()?;
+        let entries = writes.iter().map(|(offset_bytes, data)| data_entry(*offset_bytes, data)).collect();
+        let data: Vec<&[u8]> = writes.iter().map(|(_, data)| *data).collect();
+        self.inner.append_if(&Body::Writes(entries), &data, |_| true).map(|_| ())
     }
 
     /// Writes `data` at `offset_bytes`, any alignment. Durable after the next [`Self::flush`]; a write of
@@ -81,25 +104,31 @@ impl Volume {
             .zero_aligned(offset_bytes.next_multiple_of(SECTOR_BYTES), end_bytes - end_bytes % SECTOR_BYTES)
     }
 
-    /// The runs of a range from its beginning, at most `runs_max` of them, so that it may end early. What
-    /// the base holds counts as not zero.
-    pub fn zero_runs(&self, offset_bytes: u64, len_bytes: u64, runs_max: usize) -> Result<Vec<ZeroRun>> {
+    /// The runs of a range from its beginning, at most `runs_max` of them, so that it may end early.
+    pub async fn zero_runs(
+        &self,
+        offset_bytes: u64,
+        len_bytes: u64,
+        runs_max: usize,
+    ) -> Result<Vec<ZeroRun>> {
         let range = self.inner.range(offset_bytes, len_bytes)?;
-        let view = self.inner.view.read().unwrap_or_else(PoisonError::into_inner);
-        let (mut at, mut runs) = (range.start, Vec::new());
+        let (mut at, mut window) = (range.start, ZERO_RUN_WINDOW_SECTORS);
+        let mut runs = Runs { runs: Vec::new(), at: offset_bytes, end: offset_bytes + len_bytes, runs_max };
         while at < range.end {
-            let window = (range.end - at).min(ZERO_RUN_WINDOW_SECTORS);
-            for piece in view.map.lookup(at, window) {
-                let from = (piece.start * SECTOR_BYTES).max(offset_bytes);
-                let to = ((piece.start + piece.sectors) * SECTOR_BYTES).min(offset_bytes + len_bytes);
-                let run = ZeroRun { len_bytes: to - from, is_zero: self.inner.reads_as_zero(&piece) };
-                if !push_run(&mut runs, run, runs_max) {
-                    return Ok(runs);
+            let sectors = (range.end - at).min(window);
+            let pieces =
+                self.inner.view.read().unwrap_or_else(PoisonError::into_inner).map.lookup(at, sectors);
+            if pieces.len() < SPARSE_PIECES {
+                window *= 2;
+            }
+            for piece in pieces {
+                if !self.inner.add_runs(&piece, &mut runs).await? {
+                    return Ok(runs.runs);
                 }
             }
-            at += window;
+            at += sectors;
         }
-        Ok(runs)
+        Ok(runs.runs)
     }
 
     /// Makes every write that was acknowledged before this call durable. Calls that wait together share one sync.
@@ -111,14 +140,34 @@ impl Volume {
         self.flush_all().await
     }
 
+    /// [`Self::flush`] for a thread that may wait.
+    pub(crate) fn flush_here(&self) -> Result<()> {
+        self.inner.check_writable()?;
+        let wanted = self.inner.written_seq.load(Ordering::Acquire);
+        if self.is_durable(wanted) {
+            return Ok(());
+        }
+        let _turn = self.inner.sync.blocking_lock();
+        if self.is_durable(wanted) { Ok(()) } else { self.inner.sync_log() }
+    }
+
+    fn is_durable(&self, seq: u64) -> bool {
+        self.inner.durable_seq.load(Ordering::Acquire) >= seq
+    }
+
+    /// Whether a flush would have anything to do.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.is_durable(self.inner.written_seq.load(Ordering::Acquire))
+    }
+
     pub(crate) async fn flush_all(&self) -> Result<()> {
         self.inner.check_healthy()?;
         let wanted = self.inner.written_seq.load(Ordering::Acquire);
-        if self.inner.durable_seq.load(Ordering::Acquire) >= wanted {
+        if self.is_durable(wanted) {
             return Ok(());
         }
         let turn = Arc::clone(&self.inner.sync).lock_owned().await;
-        if self.inner.durable_seq.load(Ordering::Acquire) >= wanted {
+        if self.is_durable(wanted) {
             return Ok(());
         }
         let inner = Arc::clone(&self.inner);
@@ -178,6 +227,50 @@ impl Inner {
         try_join_all(from_base).await.map(|_| ())
     }
 
+    fn read_sectors_now(&self, start: u64, buf: &mut [u8]) -> Result<bool> {
+        let plan = self.plan(start, buf.len() as u64 / SECTOR_BYTES)?;
+        let mut rest = buf;
+        for (piece, segment) in plan {
+            let (part, after) = rest.split_at_mut(bytes_of(piece.sectors));
+            rest = after;
+            let is_read = match (piece.mapping.map(|mapping| mapping.place), segment) {
+                (Some(Place::Data(place)), Some(segment)) => segment.read_cached(&place, part)?,
+                (Some(Place::Zero), _) => {
+                    part.fill(0);
+                    true
+                }
+                (None, _) => {
+                    let from_base = self.in_base(piece.start * SECTOR_BYTES, part);
+                    from_base.is_empty() || self.base.read_now(piece.start * SECTOR_BYTES, from_base)?
+                }
+                (Some(Place::Data(_)), None) => return Err(Error::corrupt("a mapped segment is not open")),
+            };
+            if !is_read {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Adds what a piece of the range is, the base asked where it shows through.
+    async fn add_runs(&self, piece: &Piece, runs: &mut Runs) -> Result<bool> {
+        let end = (piece.start + piece.sectors) * SECTOR_BYTES;
+        if piece.mapping.is_some() || self.reads_as_zero(piece) {
+            return Ok(runs.add(end, self.reads_as_zero(piece)));
+        }
+        let end = end.min(runs.end);
+        while runs.at < end {
+            let mut data = self.base.next_data(runs.at).await?.unwrap_or(end..end);
+            if data.end <= runs.at {
+                data = runs.at..end;
+            }
+            if !runs.add(data.start.min(end), true) || !runs.add(data.end.min(end), false) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     fn plan(&self, start: u64, sectors: u64) -> Result<Vec<(Piece, Option<Arc<Segment>>)>> {
         let view = self.view.read().map_err(|_| Error::unavailable("a writer of this volume panicked"))?;
         let with_segment = |piece: Piece| {
@@ -190,18 +283,24 @@ impl Inner {
 
     /// The base's part of a range; None when it is all zeros and already filled in.
     fn read_base<'a>(&'a self, offset_bytes: u64, buf: &'a mut [u8]) -> Option<BoxFuture<'a, Result<()>>> {
+        let part = self.in_base(offset_bytes, buf);
+        (!part.is_empty()).then(|| self.base.read_at(offset_bytes, part))
+    }
+
+    /// The part of a range that the base has to tell; behind it, zeros are filled in.
+    fn in_base<'a>(&self, offset_bytes: u64, buf: &'a mut [u8]) -> &'a mut [u8] {
         let in_base =
             if self.base.is_zero() { 0 } else { self.base.size_bytes().saturating_sub(offset_bytes) };
         let len = usize::try_from(in_base).unwrap_or(usize::MAX).min(buf.len());
         let (part, beyond) = buf.split_at_mut(len);
         beyond.fill(0);
-        (len > 0).then(|| self.base.read_at(offset_bytes, part))
+        part
     }
 
     fn write_aligned(&self, offset_bytes: u64, data: &[u8]) -> Result<()> {
         let mut at = offset_bytes;
         for data in data.chunks(GROUP_DATA_MAX) {
-            self.append_if(&one_write(at, data), data, |_| true)?;
+            self.append_if(&one_write(at, data), &[data], |_| true)?;
             at += data.len() as u64;
         }
         Ok(())
@@ -235,7 +334,7 @@ impl Inner {
                 place.copy_from_slice(patch);
             }
             let body = one_write(sector * SECTOR_BYTES, &bytes);
-            if self.append_if(&body, &bytes, |map| lookup(map) == before)?.is_some() {
+            if self.append_if(&body, &[&bytes], |map| lookup(map) == before)?.is_some() {
                 return Ok(());
             }
         }
@@ -266,6 +365,10 @@ impl Inner {
     fn sync_log(&self) -> Result<()> {
         self.check_healthy()?;
         let unsynced = self.lock_log()?.take_unsynced();
+        for (segment, end) in &unsynced.to_cut {
+            // Zeros that stay there harm nobody.
+            drop(segment.file.set_len(*end));
+        }
         let synced = (unsynced.segments.iter().try_for_each(|segment| self.disk.sync(segment)))
             .and_then(|()| if unsynced.dir { self.disk.sync_dir(&self.dir) } else { Ok(()) });
         if let Err(e) = synced {
@@ -278,20 +381,40 @@ impl Inner {
     }
 }
 
-/// False when it would be one run too many.
-fn push_run(runs: &mut Vec<ZeroRun>, run: ZeroRun, runs_max: usize) -> bool {
-    let room = runs.len() < runs_max;
-    match runs.last_mut() {
-        Some(last) if last.is_zero == run.is_zero => last.len_bytes += run.len_bytes,
-        _ if room => runs.push(run),
-        _ => return false,
+/// Runs of a range in the making, without a hole between them.
+struct Runs {
+    runs: Vec<ZeroRun>,
+    at: u64,
+    end: u64,
+    runs_max: usize,
+}
+
+impl Runs {
+    /// The bytes up to `to` are zeros, or not. False when that would be one run too many.
+    fn add(&mut self, to: u64, is_zero: bool) -> bool {
+        let to = to.min(self.end);
+        let len_bytes = to.saturating_sub(self.at);
+        if len_bytes == 0 {
+            return true;
+        }
+        let room = self.runs.len() < self.runs_max;
+        match self.runs.last_mut() {
+            Some(last) if last.is_zero == is_zero => last.len_bytes += len_bytes,
+            _ if room => self.runs.push(ZeroRun { len_bytes, is_zero }),
+            _ => return false,
+        }
+        self.at = to;
+        true
     }
-    true
 }
 
 fn one_write(offset_bytes: u64, data: &[u8]) -> Body {
+    Body::Writes(vec![data_entry(offset_bytes, data)])
+}
+
+fn data_entry(offset_bytes: u64, data: &[u8]) -> Entry {
     let content = Content::Data(chunk_crcs(data));
-    Body::Writes(vec![Entry { offset_bytes, len_bytes: data.len() as u64, content }])
+    Entry { offset_bytes, len_bytes: data.len() as u64, content }
 }
 
 pub(crate) fn bytes_of(sectors: u64) -> usize {

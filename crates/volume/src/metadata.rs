@@ -86,10 +86,10 @@ impl Metadata {
         self.frozen.iter().filter(|layer| !layer.released).map(|layer| layer.seq).max().unwrap_or(0)
     }
 
-    pub(crate) fn add_frozen(&mut self, key: &str, seq: u64) {
-        if self.frozen(key).is_none() {
-            self.frozen.push(FrozenLayer { key: key.to_owned(), seq, released: false });
-        }
+    /// A later layer of the same key takes the place of one that nobody was told of.
+    pub(crate) fn set_frozen(&mut self, key: &str, seq: u64) {
+        self.frozen.retain(|layer| layer.key != key);
+        self.frozen.push(FrozenLayer { key: key.to_owned(), seq, released: false });
     }
 
     /// Marks a layer as no longer needed, and forgets the oldest of those.

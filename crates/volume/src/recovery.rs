@@ -37,12 +37,13 @@ pub(crate) fn replay(metadata: &Metadata, segments: &Segments, up_to_seq: u64) -
     let starts = segments.values().map(|segment| start_of(segment)).collect::<Result<Vec<_>>>()?;
     let mut broken = false;
     for (index, (segment, start)) in segments.values().zip(&starts).enumerate() {
-        let cleaned = start.as_ref().is_some_and(|start| metadata.is_cleaned(start.group.seq));
-        broken = broken || !(cleaned || replay.continues_with(start.as_ref()));
-        if cleaned || broken {
+        // One without a start was created in advance and never begun.
+        let skipped = start.as_ref().is_none_or(|start| metadata.is_cleaned(start.group.seq));
+        broken = broken || !(skipped || replay.continues_with(start.as_ref()));
+        if skipped || broken {
             replay.out.leftovers.push(Arc::clone(segment));
         } else {
-            let next = starts.get(index + 1).and_then(Option::as_ref);
+            let next = starts.iter().skip(index + 1).find_map(Option::as_ref);
             replay.segment(segment, next)?;
         }
     }

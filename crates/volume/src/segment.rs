@@ -110,6 +110,23 @@ impl Segment {
 
     /// Reads a part of an entry's data and checks the chunks that it touches.
     pub(crate) fn read_checked(&self, place: &DataPlace, buf: &mut [u8]) -> Result<()> {
+        let whole = self.read_chunks(place, buf, |position, buf| {
+            Ok(self.read_from_cache(position, buf) || blocking(|| self.read_or_end(position, buf))?)
+        })?;
+        if whole { Ok(()) } else { Err(Error::corrupt("a log segment is shorter than its entries")) }
+    }
+
+    /// The same from the page cache; false when some of it is not there.
+    pub(crate) fn read_cached(&self, place: &DataPlace, buf: &mut [u8]) -> Result<bool> {
+        self.read_chunks(place, buf, |position, buf| Ok(self.read_from_cache(position, buf)))
+    }
+
+    fn read_chunks(
+        &self,
+        place: &DataPlace,
+        buf: &mut [u8],
+        read: impl FnOnce(u64, &mut [u8]) -> Result<bool>,
+    ) -> Result<bool> {
         let from = u64::from(place.skip_sectors) * SECTOR_BYTES;
         let to = from + buf.len() as u64;
         let entry_bytes = u64::from(place.entry_sectors) * SECTOR_BYTES;
@@ -118,16 +135,17 @@ impl Segment {
         let first_chunk = usize::try_from(from / CHUNK_BYTES).unwrap_or(usize::MAX);
         let position = place.entry_position + chunks_from;
         if (chunks_from, chunks_to) == (from, to) {
-            self.read_now(position, buf)?;
-            return self.check(place, first_chunk, buf);
+            return Ok(read(position, buf)? && self.check(place, first_chunk, buf).map(|()| true)?);
         }
         let mut chunks = vec![0; usize::try_from(chunks_to - chunks_from).unwrap_or_default()];
-        self.read_now(position, &mut chunks)?;
+        if !read(position, &mut chunks)? {
+            return Ok(false);
+        }
         self.check(place, first_chunk, &chunks)?;
         let skip = usize::try_from(from - chunks_from).unwrap_or_default();
         let wanted = chunks.get(skip..skip + buf.len());
         buf.copy_from_slice(wanted.ok_or_else(|| Error::corrupt("a mapping reaches past its log entry"))?);
-        Ok(())
+        Ok(true)
     }
 
     fn check(&self, place: &DataPlace, first_chunk: usize, bytes: &[u8]) -> Result<()> {
@@ -140,16 +158,11 @@ impl Segment {
         Ok(())
     }
 
-    /// Reads from the page cache where it can, and only otherwise lets the thread wait for the disk.
-    fn read_now(&self, position: u64, buf: &mut [u8]) -> Result<()> {
-        let cached =
-            rustix::io::preadv2(&self.file, &mut [IoSliceMut::new(buf)], position, ReadWriteFlags::NOWAIT)
-                .unwrap_or(0);
-        if cached == buf.len() {
-            return Ok(());
-        }
-        let whole = blocking(|| self.read_or_end(position, buf))?;
-        if whole { Ok(()) } else { Err(Error::corrupt("a log segment is shorter than its entries")) }
+    /// Fills `buf` from the page cache, if all of it is there.
+    fn read_from_cache(&self, position: u64, buf: &mut [u8]) -> bool {
+        let len = buf.len();
+        let slices = &mut [IoSliceMut::new(buf)];
+        rustix::io::preadv2(&self.file, slices, position, ReadWriteFlags::NOWAIT) == Ok(len)
     }
 }
 

@@ -147,6 +147,14 @@ impl Volume {
         self.inner.spec.size_bytes
     }
 
+    /// Has the file of the next segment ready. Where that fails, whoever needs the segment meets the reason.
+    pub(crate) async fn make_spare(&self) {
+        let inner = Arc::clone(&self.inner);
+        if let Ok(Err(error)) = offload(move || inner.make_spare()).await {
+            tracing::debug!(%error, "the next log segment was not created in advance");
+        }
+    }
+
     pub fn spec(&self) -> &Spec {
         &self.inner.spec
     }
@@ -173,7 +181,7 @@ impl Volume {
         self.inner.tasks.close();
         self.inner.tasks.wait().await;
         // A writer that saw the volume open holds this lock; after it nothing is appended any more.
-        drop(self.inner.lock_log()?);
+        self.inner.lock_log()?.close();
         let mut closed = self.flush_all().await;
         if closed.is_ok() {
             closed = self.inner.note_durable().await;
@@ -202,7 +210,7 @@ impl Inner {
         metadata.generation += 1;
         metadata.durable_seq = replayed.last.seq;
         for (key, seq) in &replayed.frozen {
-            metadata.add_frozen(key, *seq);
+            metadata.set_frozen(key, *seq);
         }
         metadata.write(&dir)?;
         clear_poison(&dir).map_err(|e| Error::io("clear the poison mark", e))?;
@@ -271,7 +279,7 @@ impl Inner {
     pub(crate) fn append_if(
         &self,
         body: &Body,
-        data: &[u8],
+        data: &[&[u8]],
         still: impl FnOnce(&ExtentMap) -> bool,
     ) -> Result<Option<Appended>> {
         let append = || {
@@ -291,7 +299,19 @@ impl Inner {
             }
             Ok(Some(appended))
         };
-        if data.len() > INLINE_BYTES_MAX { blocking(append) } else { append() }
+        let bytes: usize = data.iter().map(|part| part.len()).sum();
+        if bytes > INLINE_BYTES_MAX { blocking(append) } else { append() }
+    }
+
+    /// Creates the file of the next segment, where it is missing: whoever ends a segment then has a file at hand.
+    pub(crate) fn make_spare(&self) -> Result<()> {
+        let Some(id) = self.lock_log()?.reserve_spare() else { return Ok(()) };
+        let spare = Segment::create(&self.dir, id).map_err(|e| Error::io("create a log segment", e))?;
+        self.disk.sync_dir(&self.dir).map_err(|e| Error::io("sync the volume's directory", e))?;
+        let late = self.lock_log()?.give_spare(spare);
+        // It holds nothing; recovery removes one that stays.
+        late.map_or(Ok(()), |late| self.disk.remove(&late))
+            .map_err(|e| Error::io("remove a log segment that was not needed", e))
     }
 
     /// After a broken append the end of the log is unknown, as after a failed sync.

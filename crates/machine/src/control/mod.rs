@@ -42,6 +42,10 @@ pub(crate) enum Request {
         volume_id: VolumeId,
         key: String,
     },
+    /// All at one instant.
+    FreezeVolumes {
+        freezes: Vec<VolumeFreeze>,
+    },
     ReleaseFreeze {
         volume_id: VolumeId,
         key: String,
@@ -63,12 +67,20 @@ pub(crate) enum Request {
     },
 }
 
+/// A volume, and the key of its frozen layer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeFreeze {
+    pub volume_id: VolumeId,
+    pub key: String,
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Answer {
     Done,
     Status(Box<Status>),
     Frozen { seq: u64 },
+    FrozenTogether { seqs: Vec<u64> },
     Failed { kind: Kind, message: String },
 }
 

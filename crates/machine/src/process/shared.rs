@@ -152,6 +152,10 @@ impl Shared {
                 let seq = self.volumes.freeze(&volume_id, &key).await?;
                 return Ok(Answer::Frozen { seq });
             }
+            Request::FreezeVolumes { freezes } => {
+                let seqs = self.volumes.freeze_together(&freezes).await?;
+                return Ok(Answer::FrozenTogether { seqs });
+            }
             Request::ReleaseFreeze { volume_id, key } => self.volumes.release(&volume_id, &key).await?,
             Request::SetIngress { rules } => self.port()?.set_ingress(spec::rules(&rules)?),
             Request::SetEgress { rules } => {

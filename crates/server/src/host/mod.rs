@@ -71,6 +71,15 @@ impl Host {
         self.volumes.freeze(key, freeze).await
     }
 
+    /// Volumes of one instance are all with its machine, or all with nobody.
+    async fn freeze_together(&self, freezes: &[(&str, &str)]) -> Result<(), HostError> {
+        let Some((first, _)) = freezes.first() else { return Ok(()) };
+        if let Some(mut machine) = self.machines.owner_of(first).await? {
+            return machine.freeze_together(freezes).await;
+        }
+        self.volumes.freeze_together(freezes).await
+    }
+
     async fn release(&self, key: &str, freeze: &str) -> Result<(), HostError> {
         self.volumes.forget_views(key);
         if let Some(mut machine) = self.machines.owner_of(key).await? {
@@ -109,6 +118,10 @@ impl ports::Host for Host {
 
     fn volume_freeze<'a>(&'a self, key: &'a str, freeze: &'a str) -> HostResult<'a, ()> {
         Box::pin(self.freeze(key, freeze))
+    }
+
+    fn volumes_freeze<'a>(&'a self, freezes: &'a [(&'a str, &'a str)]) -> HostResult<'a, ()> {
+        Box::pin(self.freeze_together(freezes))
     }
 
     fn frozen_extents<'a>(

@@ -1,7 +1,7 @@
 //! A volume that a machine has.
 
 use control::ports::{HostError, HostErrorKind};
-use machine::Client;
+use machine::{Client, VolumeFreeze};
 use model::VolumeId;
 
 use super::machines::machine_error;
@@ -21,6 +21,14 @@ impl Owner {
     pub(super) async fn freeze(&mut self, key: &str, freeze: &str) -> Result<(), HostError> {
         let frozen = self.client.freeze_volume(&volume_id(key)?, freeze).await;
         frozen.map(|_| ()).map_err(not_yet)
+    }
+
+    pub(super) async fn freeze_together(&mut self, freezes: &[(&str, &str)]) -> Result<(), HostError> {
+        let volume = |(key, freeze): &(&str, &str)| {
+            Ok(VolumeFreeze { volume_id: volume_id(key)?, key: (*freeze).to_owned() })
+        };
+        let freezes: Vec<VolumeFreeze> = freezes.iter().map(volume).collect::<Result<_, HostError>>()?;
+        self.client.freeze_volumes(&freezes).await.map(|_| ()).map_err(not_yet)
     }
 
     pub(super) async fn release(&mut self, key: &str, freeze: &str) -> Result<(), HostError> {

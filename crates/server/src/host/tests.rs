@@ -114,3 +114,24 @@ async fn of_a_machine_that_never_was_nothing_is_known_and_nothing_is_to_do() {
     assert_eq!(host.forwards(&id).await.unwrap(), []);
     assert_eq!(host.machine_reboot(&id).await.unwrap_err().kind, HostErrorKind::NotFound);
 }
+
+#[tokio::test]
+async fn volumes_of_nobody_are_frozen_together_too() {
+    let (host, _home) = host();
+    let keys = ["vol-0123456789abcdef0", "vol-0123456789abcdef1"];
+    for (value, key) in (1..).zip(keys) {
+        host.volume_create(volume(key)).await.unwrap();
+        host.volume_write(key, 0, bytes(value, 512)).await.unwrap();
+    }
+    let freezes = [(keys[1], "one"), (keys[0], "zero")];
+    host.volumes_freeze(&freezes).await.unwrap();
+    host.volume_write(keys[0], 0, bytes(9, 512)).await.unwrap();
+    host.volumes_freeze(&freezes).await.unwrap();
+    for (value, (key, freeze)) in [2, 1].into_iter().zip(freezes) {
+        let extents = host.frozen_extents(key, freeze, None).await.unwrap();
+        assert_eq!(host.frozen_read(key, freeze, extents[0]).await.unwrap(), bytes(value, 512));
+    }
+    let missing = host.volumes_freeze(&[(keys[0], "two"), ("vol-0123456789abcdef9", "two")]).await;
+    assert_eq!(missing.unwrap_err().kind, HostErrorKind::NotFound);
+    host.volumes_freeze(&[]).await.unwrap();
+}

@@ -100,6 +100,18 @@ impl Volumes {
         frozen.map(|_| ())
     }
 
+    pub(super) async fn freeze_together(&self, freezes: &[(&str, &str)]) -> Result<(), HostError> {
+        let mut volumes = Vec::with_capacity(freezes.len());
+        for (key, _) in freezes {
+            volumes.push(self.opened(key).await?);
+        }
+        let together: Vec<(&Volume, &str)> =
+            volumes.iter().zip(freezes).map(|(volume, (_, freeze))| (&**volume, *freeze)).collect();
+        let frozen = Volume::freeze_together(&together).await;
+        let keys: Vec<&str> = freezes.iter().map(|(key, _)| *key).collect();
+        frozen.map(|_| ()).map_err(|e| volume_error(&keys.join(", "), e))
+    }
+
     pub(super) async fn release(&self, key: &str, freeze: &str) -> Result<(), HostError> {
         let volume = self.opened(key).await?;
         volume.release(freeze).await.map_err(|e| volume_error(key, e))

@@ -2,7 +2,9 @@
 //!
 //! Refuses to know: how the volume stores anything. A client may vanish or lie at any byte.
 
+mod connection;
 mod handshake;
+mod input;
 mod protocol;
 mod session;
 
@@ -15,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::volume::Volume;
-use session::Session;
+use session::{Held, Session};
 
 /// Further clients wait to be accepted.
 const CONNECTIONS_MAX: usize = 64;
@@ -37,11 +39,13 @@ pub async fn serve(volume: Volume, listener: UnixListener, export: Export, shutd
     let connections = TaskTracker::new();
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let export = Arc::new(export);
+    let held = Arc::new(Held::default());
     while let Some(stream) = accept(&listener, &shutdown).await {
         let (volume, export, shutdown) = (volume.clone(), Arc::clone(&export), shutdown.clone());
+        let held = Arc::clone(&held);
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { break };
         connections.spawn(async move {
-            converse(volume, stream, &export, shutdown).await;
+            converse(volume, stream, &export, held, shutdown).await;
             drop(place);
         });
     }
@@ -68,14 +72,22 @@ async fn accept(listener: &UnixListener, shutdown: &CancellationToken) -> Option
     }
 }
 
-async fn converse(volume: Volume, mut stream: UnixStream, export: &Export, shutdown: CancellationToken) {
+async fn converse(
+    volume: Volume,
+    mut stream: UnixStream,
+    export: &Export,
+    held: Arc<Held>,
+    shutdown: CancellationToken,
+) {
     let handshake = handshake::negotiate(&mut stream, export, volume.size_bytes());
     let agreed = tokio::select! {
         agreed = tokio::time::timeout(HANDSHAKE_TIME_MAX, handshake) => agreed,
         () = shutdown.cancelled() => return,
     };
-    if let Ok(Ok(Some(agreed))) = agreed {
-        let session = Session { volume, read_only: export.read_only, agreed };
-        session.run(stream, shutdown).await;
+    let Ok(Ok(Some(agreed))) = agreed else { return };
+    let session = Session { volume, read_only: export.read_only, agreed, held, shutdown };
+    match stream.into_std() {
+        Ok(stream) => session.run(stream).await,
+        Err(error) => tracing::warn!(%error, "serve an NBD client"),
     }
 }

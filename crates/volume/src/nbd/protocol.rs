@@ -178,12 +178,10 @@ pub(super) fn wire_len(len: usize) -> [u8; 4] {
     u32::try_from(len).unwrap_or(u32::MAX).to_be_bytes()
 }
 
-pub(super) fn simple_reply(cookie: u64, error: u32, room_for: usize) -> Vec<u8> {
-    let mut reply = Vec::with_capacity(16 + room_for);
-    reply.extend_from_slice(&SIMPLE_REPLY_MAGIC.to_be_bytes());
-    reply.extend_from_slice(&error.to_be_bytes());
-    reply.extend_from_slice(&cookie.to_be_bytes());
-    reply
+pub(super) fn simple_reply(replies: &mut Vec<u8>, cookie: u64, error: u32) {
+    replies.extend_from_slice(&SIMPLE_REPLY_MAGIC.to_be_bytes());
+    replies.extend_from_slice(&error.to_be_bytes());
+    replies.extend_from_slice(&cookie.to_be_bytes());
 }
 
 pub(super) mod chunk {
@@ -193,14 +191,12 @@ pub(super) mod chunk {
     pub(in super::super) const ERROR: u16 = (1 << 15) + 1;
 }
 
-/// The only chunk of a structured reply, whose payload of `payload_bytes` the caller appends.
-pub(super) fn structured_reply(cookie: u64, kind: u16, payload_bytes: usize) -> Vec<u8> {
+/// Begins the only chunk of a structured reply, whose payload of `payload_bytes` the caller appends.
+pub(super) fn structured_reply(replies: &mut Vec<u8>, cookie: u64, kind: u16, payload_bytes: usize) {
     const DONE: u16 = 1;
-    let mut reply = Vec::with_capacity(20 + payload_bytes);
-    reply.extend_from_slice(&STRUCTURED_REPLY_MAGIC.to_be_bytes());
-    reply.extend_from_slice(&DONE.to_be_bytes());
-    reply.extend_from_slice(&kind.to_be_bytes());
-    reply.extend_from_slice(&cookie.to_be_bytes());
-    reply.extend_from_slice(&wire_len(payload_bytes));
-    reply
+    replies.extend_from_slice(&STRUCTURED_REPLY_MAGIC.to_be_bytes());
+    replies.extend_from_slice(&DONE.to_be_bytes());
+    replies.extend_from_slice(&kind.to_be_bytes());
+    replies.extend_from_slice(&cookie.to_be_bytes());
+    replies.extend_from_slice(&wire_len(payload_bytes));
 }

@@ -17,6 +17,8 @@ pub(super) struct ForgetfulDisk {
     unsynced: Mutex<Unsynced>,
     pub(super) fail_write: AtomicBool,
     pub(super) fail_sync: AtomicBool,
+    /// No write has space.
+    pub(super) is_full: AtomicBool,
     pub(super) syncs: AtomicU64,
 }
 
@@ -33,19 +35,23 @@ fn name(path: &Path) -> String {
 }
 
 impl Disk for ForgetfulDisk {
-    fn write(&self, segment: &Segment, position: u64, header: &[u8], data: &[u8]) -> io::Result<()> {
+    fn write(&self, segment: &Segment, position: u64, parts: &[&[u8]]) -> io::Result<()> {
         let mut unsynced = self.unsynced.lock().unwrap();
         let name = name(&segment.path);
+        if self.is_full.load(Ordering::SeqCst) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         if self.fail_write.swap(false, Ordering::SeqCst) {
             // What a full disk does: the beginning is written.
-            OsDisk.write(segment, position, header, &data[..data.len() / 2])?;
+            let bytes = parts.concat();
+            OsDisk.write(segment, position, &[&bytes[..bytes.len() / 2]])?;
             return Err(io::ErrorKind::StorageFull.into());
         }
         if position == 0 {
             unsynced.names.insert(name.clone());
         }
-        unsynced.writes.entry(name).or_default().push((position, (header.len() + data.len()) as u64));
-        OsDisk.write(segment, position, header, data)
+        unsynced.writes.entry(name).or_default().push((position, parts.concat().len() as u64));
+        OsDisk.write(segment, position, parts)
     }
 
     fn sync(&self, segment: &Segment) -> io::Result<()> {

@@ -46,7 +46,7 @@ async fn creating_again_is_no_error_and_another_specification_is() {
     let volume = Volume::open(&dir, Arc::new(ZeroBase)).await.unwrap();
     volume.write_at((1 << 44) - 512, &[1; 512]).await.unwrap();
     volume.trim(0, 1 << 44).await.unwrap();
-    assert_eq!(volume.zero_runs(0, 1 << 44, 9).unwrap().len(), 1);
+    assert_eq!(volume.zero_runs(0, 1 << 44, 9).await.unwrap().len(), 1);
 }
 
 #[tokio::test]
@@ -61,7 +61,7 @@ async fn ranges_outside_the_volume_are_refused() {
         assert_eq!(volume.write_at(offset, &buf).await.unwrap_err().kind(), ErrorKind::Invalid);
         assert_eq!(volume.trim(offset, 512).await.unwrap_err().kind(), ErrorKind::Invalid);
         assert_eq!(volume.write_zeroes(offset, 512).await.unwrap_err().kind(), ErrorKind::Invalid);
-        assert_eq!(volume.zero_runs(offset, 512, 1).unwrap_err().kind(), ErrorKind::Invalid);
+        assert_eq!(volume.zero_runs(offset, 512, 1).await.unwrap_err().kind(), ErrorKind::Invalid);
     }
     volume.read_at(size, &mut []).await.unwrap();
 }
@@ -79,6 +79,63 @@ async fn one_flush_is_one_sync_and_an_idle_flush_none() {
         volume.flush().await.unwrap();
         assert_eq!(disk.syncs.load(Ordering::SeqCst), u64::from(round));
     }
+}
+
+#[tokio::test]
+async fn small_flushes_write_into_zeros_that_recovery_cuts() {
+    let dir = temp_dir();
+    create(dir.path());
+    let volume = open(dir.path(), &Arc::default()).await.unwrap();
+    for round in 1..5 {
+        volume.write_at(4096, &[round; 512]).await.unwrap();
+        volume.flush().await.unwrap();
+    }
+    let segment = segments(dir.path()).pop().unwrap();
+    let end = volume.stats().unwrap().log_bytes;
+    let bytes = fs::read(&segment).unwrap();
+    assert!(bytes.len() as u64 > end, "nothing was written ahead");
+    assert!(bytes.len() as u64 <= super::SEGMENT_BYTES);
+    assert!(bytes[usize::try_from(end).unwrap()..].iter().all(|byte| *byte == 0));
+    // A write without a flush, which a later one covers; then a layer, which ends the segment.
+    volume.write_at(8192, &[9; 512]).await.unwrap();
+    volume.freeze("key").await.unwrap();
+    let end = fs::metadata(&segment).unwrap().len();
+    assert!(end < bytes.len() as u64, "a sealed segment keeps no zeros");
+    volume.write_at(0, &[7; 512]).await.unwrap();
+    volume.flush().await.unwrap();
+    drop(volume);
+    let volume = open(dir.path(), &Arc::default()).await.unwrap();
+    let mut buf = [0; 8704];
+    volume.read_at(0, &mut buf).await.unwrap();
+    assert_eq!((buf[0], buf[4096], buf[8192]), (7, 4, 9));
+    let lens: u64 = segments(dir.path()).iter().map(|path| fs::metadata(path).unwrap().len()).sum();
+    assert_eq!(lens, volume.stats().unwrap().log_bytes);
+}
+
+#[tokio::test]
+async fn a_segment_that_was_only_created_ends_nothing() {
+    let dir = temp_dir();
+    create(dir.path());
+    let volume = open(dir.path(), &Arc::default()).await.unwrap();
+    volume.write_at(0, &[1; 512]).await.unwrap();
+    volume.freeze("key").await.unwrap();
+    // What a slow creator leaves: its number was passed over meanwhile.
+    let spare = segments(dir.path()).pop().unwrap();
+    let next = spare.with_file_name("log-0000000000000003");
+    volume.write_at(0, &[2; 512]).await.unwrap();
+    volume.flush().await.unwrap();
+    drop(volume);
+    fs::copy(&spare, &next).unwrap();
+    fs::write(&spare, []).unwrap();
+    fs::write(spare.with_file_name("log-0000000000000004"), []).unwrap();
+    let volume = open(dir.path(), &Arc::default()).await.unwrap();
+    let mut buf = [0; 512];
+    volume.read_at(0, &mut buf).await.unwrap();
+    assert_eq!(buf[0], 2);
+    volume.write_at(0, &[3; 512]).await.unwrap();
+    volume.close().await.unwrap();
+    assert_eq!(segments(dir.path()).len(), 3);
+    assert!(segments(dir.path()).contains(&next) && !segments(dir.path()).contains(&spare));
 }
 
 #[tokio::test]

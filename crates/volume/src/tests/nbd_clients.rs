@@ -3,15 +3,34 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::noise;
 use crate::nbd::{Export, serve};
 use crate::{Base, MemoryBase, Spec, Volume, ZeroBase};
+use futures::future::BoxFuture;
 use tokio::net::UnixListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 const MIB: usize = 1 << 20;
+
+/// A base that is never there at once.
+#[derive(Debug)]
+struct SlowBase(MemoryBase);
+
+impl Base for SlowBase {
+    fn size_bytes(&self) -> u64 {
+        self.0.size_bytes()
+    }
+
+    fn read_at<'a>(&'a self, offset_bytes: u64, buf: &'a mut [u8]) -> BoxFuture<'a, crate::Result<()>> {
+        Box::pin(async move {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            self.0.read_at(offset_bytes, buf).await
+        })
+    }
+}
 
 struct Served {
     dir: tempfile::TempDir,
@@ -114,7 +133,8 @@ async fn nbdcopy_writes_and_reads_back() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_base_shows_through_and_its_end_reads_as_zeros() {
     let base = noise(1, MIB + 512);
-    let served = Served::start(2 * MIB, Arc::new(MemoryBase::new(base.clone())), true).await;
+    let slow = SlowBase(MemoryBase::new(base.clone()));
+    let served = Served::start(2 * MIB, Arc::new(slow), true).await;
     let fetched = served.path("fetched");
     if run("nbdcopy", &[&served.uri(), text(&fetched)]).await.is_some() {
         let mut expected = base;

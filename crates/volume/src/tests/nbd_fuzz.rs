@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use proptest::collection::vec;
@@ -11,6 +12,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 
+use super::disk::ForgetfulDisk;
 use super::{VOLUME_BYTES, create, noise, open, temp_dir};
 use crate::nbd::{Export, serve};
 use crate::volume::Volume;
@@ -29,6 +31,7 @@ struct Rig {
     _dir: TempDir,
     socket: PathBuf,
     volume: Volume,
+    disk: Arc<ForgetfulDisk>,
     shutdown: CancellationToken,
     server: tokio::task::JoinHandle<()>,
 }
@@ -37,17 +40,26 @@ impl Rig {
     async fn start(read_only: bool) -> Self {
         let dir = temp_dir();
         create(dir.path());
-        let volume = open(dir.path(), &Arc::default()).await.unwrap();
+        let disk = Arc::new(ForgetfulDisk::default());
+        let volume = open(dir.path(), &disk).await.unwrap();
         let socket = dir.path().join("sock");
         let listener = UnixListener::bind(&socket).unwrap();
         let shutdown = CancellationToken::new();
         let export = Export { name: "x".to_owned(), read_only };
         let server = tokio::spawn(serve(volume.clone(), listener, export, shutdown.clone()));
-        Self { _dir: dir, socket, volume, shutdown, server }
+        Self { _dir: dir, socket, volume, disk, shutdown, server }
     }
 
     async fn connect(&self) -> UnixStream {
         UnixStream::connect(&self.socket).await.unwrap()
+    }
+
+    /// A client in transmission.
+    async fn client(&self) -> UnixStream {
+        let mut stream = self.connect().await;
+        stream.write_all(&hello()).await.unwrap();
+        stream.read_exact(&mut [0; 28]).await.unwrap();
+        stream
     }
 
     /// Says all of `bytes`, leaves, and waits until the server noticed.
@@ -202,6 +214,113 @@ async fn a_read_only_export_refuses_every_change() {
         assert_eq!(reply[4..8], 1_u32.to_be_bytes(), "command {command}");
     }
     assert!(super::content(&rig.volume).await == before);
+    rig.stop().await;
+}
+
+/// The cookie and the error of a reply without data.
+async fn answered(stream: &mut UnixStream) -> (u64, u32) {
+    let mut reply = [0; 16];
+    let read = tokio::time::timeout(Duration::from_secs(10), stream.read_exact(&mut reply)).await;
+    read.expect("an answer").unwrap();
+    (u64::from_be_bytes(reply[8..].try_into().unwrap()), u32::from_be_bytes(reply[4..8].try_into().unwrap()))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writes_wait_while_the_disk_is_full_and_reads_go_on() {
+    let rig = Rig::start(false).await;
+    let mut stream = rig.client().await;
+    rig.disk.is_full.store(true, Ordering::SeqCst);
+    let held = [request(WRITE, 0, 1, 0, 512), vec![1; 512], request(ZERO, 1, 2, 4096, 512)].concat();
+    stream.write_all(&held).await.unwrap();
+    stream.write_all(&request(READ, 0, 3, 0, 512)).await.unwrap();
+    let mut read = [0; 16 + 512];
+    stream.read_exact(&mut read).await.unwrap();
+    assert_eq!(read[8..16], 3_u64.to_be_bytes());
+    assert_eq!(read[16..], super::base_bytes()[..512]);
+    rig.disk.is_full.store(false, Ordering::SeqCst);
+    let mut answers = [answered(&mut stream).await, answered(&mut stream).await];
+    answers.sort_unstable();
+    assert_eq!(answers, [(1, 0), (2, 0)]);
+    assert_eq!(super::content(&rig.volume).await[..512], [1; 512]);
+    // Nobody makes room: with the end of the server comes the error.
+    rig.disk.is_full.store(true, Ordering::SeqCst);
+    stream.write_all(&[request(WRITE, 0, 4, 0, 512), vec![2; 512]].concat()).await.unwrap();
+    stream.write_all(&request(READ, 0, 5, 0, 512)).await.unwrap();
+    stream.read_exact(&mut read).await.unwrap();
+    rig.shutdown.cancel();
+    assert_eq!(answered(&mut stream).await, (4, 28));
+    rig.disk.is_full.store(false, Ordering::SeqCst);
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn flushes_that_wait_together_share_one_sync() {
+    let rig = Rig::start(false).await;
+    let before = rig.disk.syncs.load(Ordering::SeqCst);
+    let turn = rig.volume.inner.sync.lock().await;
+    let mut clients = Vec::new();
+    for client in 0..8 {
+        let mut stream = rig.client().await;
+        stream.write_all(&[request(WRITE, 0, 1, client * 512, 512), vec![1; 512]].concat()).await.unwrap();
+        assert_eq!(answered(&mut stream).await, (1, 0));
+        let flushes = [request(FLUSH, 0, 2, 0, 0), request(FLUSH, 0, 2, 0, 0)].concat();
+        stream.write_all(&flushes).await.unwrap();
+        clients.push(stream);
+    }
+    drop(turn);
+    for stream in &mut clients {
+        assert_eq!([answered(stream).await, answered(stream).await], [(2, 0); 2]);
+    }
+    assert_eq!(rig.disk.syncs.load(Ordering::SeqCst) - before, 1);
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_fetches_nothing_is_read_no_further() {
+    let rig = Rig::start(false).await;
+    let mut stream = rig.client().await;
+    let greedy = tokio::spawn(async move {
+        // The replies would be 512 MiB.
+        for cookie in 0..8192 {
+            stream.write_all(&request(READ, 0, cookie, 0, 65_536)).await?;
+        }
+        stream.read_exact(&mut [0; 16]).await
+    });
+    rig.is_well().await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    greedy.abort();
+    rig.is_well().await;
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_one_by_one_and_at_once_give_the_same() {
+    let rig = Rig::start(false).await;
+    let mut stream = rig.client().await;
+    let mut expected = super::content(&rig.volume).await;
+    for round in 0..40_u8 {
+        let at = usize::from(round) * 512;
+        stream.write_all(&[request(WRITE, 0, 1, at as u64, 512), vec![round; 512]].concat()).await.unwrap();
+        assert_eq!(answered(&mut stream).await, (1, 0));
+        expected[at..at + 512].fill(round);
+        stream.write_all(&request(FLUSH, 0, 2, 0, 0)).await.unwrap();
+        assert_eq!(answered(&mut stream).await, (2, 0));
+    }
+    let stats = rig.volume.stats().unwrap();
+    assert_eq!(stats.durable_seq, stats.written_seq);
+    let mut all = Vec::new();
+    for round in 0..40_u8 {
+        let at = 8192 + usize::from(round) * 700;
+        all.extend(request(WRITE, u16::from(round % 5 == 0), u64::from(round), at as u64, 700));
+        all.extend(vec![round; 700]);
+        expected[at..at + 700].fill(round);
+    }
+    stream.write_all(&all).await.unwrap();
+    for _ in 0..40 {
+        assert_eq!(answered(&mut stream).await.1, 0);
+    }
+    // Neighbours in one sector were written by requests in flight together: these are all there.
+    assert!(super::content(&rig.volume).await == expected);
     rig.stop().await;
 }
 

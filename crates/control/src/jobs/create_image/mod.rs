@@ -76,9 +76,12 @@ impl Job for CreateImage {
                 Ok(Outcome::Machine(take_down(io, &instance, how).await?))
             }
             Step::Freeze => {
-                for (volume_id, snapshot_id) in &self.snapshots {
-                    io.host.volume_freeze(volume_id.as_str(), snapshot_id.as_str()).await?;
-                }
+                let freezes: Vec<(&str, &str)> = self
+                    .snapshots
+                    .iter()
+                    .map(|(volume, snapshot)| (volume.as_str(), snapshot.as_str()))
+                    .collect();
+                io.host.volumes_freeze(&freezes).await?;
                 Ok(Outcome::Frozen)
             }
             Step::Restart => {
