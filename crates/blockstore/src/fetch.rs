@@ -54,19 +54,19 @@ impl DomainInner {
         }
     }
 
-    /// The leaf of this index, if the way to it is cached: `Some(None)` where there is none.
-    pub(crate) fn cached_leaf(&self, tree: &Tree, leaf: u32) -> Option<Option<Arc<Leaf>>> {
+    /// The leaf of this index, an empty one where there is none, if the way to it is cached.
+    pub(crate) fn cached_leaf(&self, tree: &Tree, leaf: u32) -> Option<Arc<Leaf>> {
         let mut reference = tree.root;
         for level in (1..=tree.head.height).rev() {
             let Node::Inner(children) = self.cached_node(reference)? else { return None };
             let wanted = digit(leaf, level);
             let Ok(position) = children.binary_search_by_key(&wanted, |(index, _)| *index) else {
-                return Some(None);
+                return Some(Arc::default());
             };
             reference = children.get(position)?.1;
         }
         match self.cached_node(reference)? {
-            Node::Leaf(leaf) => Some(Some(leaf)),
+            Node::Leaf(leaf) => Some(leaf),
             Node::Inner(_) => None,
         }
     }

@@ -95,18 +95,16 @@ impl Reader {
         let end = start + buf.len();
         // What is filled so far, counted from the start of the leaf.
         let mut done = start;
-        if let Some(leaf) = leaf {
-            for (run, range) in overlapping(&leaf, start, end - start) {
-                let Some(table) = self.domain.cached_table(leaf.pack(run)?) else { return Ok(false) };
-                zero(buf, start, done..range.start);
-                done = range.end;
-                let mut at = range.start;
-                while at < range.end {
-                    let piece = piece(&table, run, at, range.end, start)?;
-                    let Some(frame) = self.domain.cached_frame(&table, piece.frame) else { return Ok(false) };
-                    copy(&frame, &piece, buf)?;
-                    at += piece.len;
-                }
+        for (run, range) in overlapping(&leaf, start, end - start) {
+            let Some(table) = self.domain.cached_table(leaf.pack(run)?) else { return Ok(false) };
+            zero(buf, start, done..range.start);
+            done = range.end;
+            let mut at = range.start;
+            while at < range.end {
+                let piece = piece(&table, run, at, range.end, start)?;
+                let Some(frame) = self.domain.cached_frame(&table, piece.frame) else { return Ok(false) };
+                copy(&frame, &piece, buf)?;
+                at += piece.len;
             }
         }
         zero(buf, start, done..end);

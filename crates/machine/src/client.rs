@@ -153,15 +153,17 @@ mod tests {
         let handle = move |request| {
             let count = Arc::clone(&count);
             async move {
-                match request {
-                    Request::FreezeVolumes { freezes } if !is_old => {
-                        Ok(Answer::FrozenTogether { seqs: vec![100; freezes.len()] })
-                    }
-                    Request::FreezeVolume { key, .. } if !key.is_empty() => {
-                        Ok(Answer::Frozen { seq: count.fetch_add(1, Ordering::SeqCst) })
-                    }
-                    other => Err(Error::new(Kind::Invalid, format!("parse a request: {other:?}"))),
+                if let Request::FreezeVolumes { freezes } = &request
+                    && !is_old
+                {
+                    return Ok(Answer::FrozenTogether { seqs: vec![100; freezes.len()] });
                 }
+                if let Request::FreezeVolume { key, .. } = &request
+                    && !key.is_empty()
+                {
+                    return Ok(Answer::Frozen { seq: count.fetch_add(1, Ordering::SeqCst) });
+                }
+                Err(Error::new(Kind::Invalid, format!("parse a request: {request:?}")))
             }
         };
         tokio::spawn(crate::control::serve(listener, handle));

@@ -113,7 +113,8 @@ impl Volume {
     ) -> Result<Vec<ZeroRun>> {
         let range = self.inner.range(offset_bytes, len_bytes)?;
         let (mut at, mut window) = (range.start, ZERO_RUN_WINDOW_SECTORS);
-        let mut runs = Runs { runs: Vec::new(), at: offset_bytes, end: offset_bytes + len_bytes, runs_max };
+        let mut runs =
+            Runs { found: Vec::new(), at: offset_bytes, end: offset_bytes + len_bytes, count_max: runs_max };
         while at < range.end {
             let sectors = (range.end - at).min(window);
             let pieces =
@@ -123,12 +124,12 @@ impl Volume {
             }
             for piece in pieces {
                 if !self.inner.add_runs(&piece, &mut runs).await? {
-                    return Ok(runs.runs);
+                    return Ok(runs.found);
                 }
             }
             at += sectors;
         }
-        Ok(runs.runs)
+        Ok(runs.found)
     }
 
     /// Makes every write that was acknowledged before this call durable. Calls that wait together share one sync.
@@ -383,10 +384,10 @@ impl Inner {
 
 /// Runs of a range in the making, without a hole between them.
 struct Runs {
-    runs: Vec<ZeroRun>,
+    found: Vec<ZeroRun>,
     at: u64,
     end: u64,
-    runs_max: usize,
+    count_max: usize,
 }
 
 impl Runs {
@@ -397,10 +398,10 @@ impl Runs {
         if len_bytes == 0 {
             return true;
         }
-        let room = self.runs.len() < self.runs_max;
-        match self.runs.last_mut() {
+        let room = self.found.len() < self.count_max;
+        match self.found.last_mut() {
             Some(last) if last.is_zero == is_zero => last.len_bytes += len_bytes,
-            _ if room => self.runs.push(ZeroRun { len_bytes, is_zero }),
+            _ if room => self.found.push(ZeroRun { len_bytes, is_zero }),
             _ => return false,
         }
         self.at = to;

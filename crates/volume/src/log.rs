@@ -198,15 +198,14 @@ impl Log {
     }
 
     fn start_segment(&mut self) -> Result<Sealed, AppendError> {
-        let segment = match self.spare.take() {
-            Some(spare) => spare,
-            None => {
-                let created = Segment::create(&self.dir, self.next_id)
-                    .map_err(|e| AppendError::Refused(Error::io("create a log segment", e)))?;
-                // A file whose start was not written is no part of the chain, and its id is not used again.
-                self.next_id += 1;
-                created
-            }
+        let segment = if let Some(spare) = self.spare.take() {
+            spare
+        } else {
+            let created = Segment::create(&self.dir, self.next_id)
+                .map_err(|e| AppendError::Refused(Error::io("create a log segment", e)))?;
+            // A file whose start was not written is no part of the chain, and its id is not used again.
+            self.next_id += 1;
+            created
         };
         self.unsynced.dir = true;
         let first_seq = self.last.seq + 1;
