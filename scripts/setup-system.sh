@@ -10,7 +10,8 @@ for part in "${@:-all}"; do
   case $part in
     build | all)
       command -v cargo >/dev/null || die "no Rust toolchain: install one with rustup (its version is in rust-toolchain.toml)"
-      command -v cc >/dev/null || packages+=(gcc libc6-dev) ;;&
+      command -v cc >/dev/null || packages+=(gcc libc6-dev)
+      packages+=(strace) ;;&
     guests | all) packages+=(qemu-system-x86 ovmf openssh-client) ;;&
     clients | all) packages+=(awscli curl jq openssh-client) ;;&
     bench | all) packages+=(qemu-utils nbdkit libnbd-bin) ;;&

@@ -37,6 +37,9 @@ def clean_environment(home, **more):
 class Server:
     """`katagami serve` on a free port of the loopback address."""
 
+    # What starts the program, if anything: a tracer.
+    wrapper = ()
+
     def __init__(self, data, *options):
         self.data = pathlib.Path(data)
         self.port = free_port()
@@ -47,7 +50,8 @@ class Server:
 
     def start(self, deadline_s=30):
         """Returns the seconds until the health check answered."""
-        command = [BINARY, "serve", "--data", self.data, "--listen", f"127.0.0.1:{self.port}", *self.options]
+        words = ["serve", "--data", self.data, "--listen", f"127.0.0.1:{self.port}", *self.options]
+        command = [*self.wrapper, BINARY, *words]
         begin = time.monotonic()
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::hash::{DefaultHasher, Hasher};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -19,6 +20,7 @@ use object_store::{
     PutResult, Result,
 };
 
+use crate::chance::Chance;
 use crate::sim::Sim;
 
 const NAME: &str = "simulated store";
@@ -37,8 +39,8 @@ struct Inner {
 #[derive(Debug, Default)]
 struct State {
     objects: BTreeMap<Path, Object>,
-    /// Requests that arrive when the clock has come so far.
-    late: Vec<(u64, Request)>,
+    /// Requests that arrive when the clock has come so far, told apart by their text.
+    late: BTreeMap<(u64, String), Request>,
 }
 
 #[derive(Debug, Clone)]
@@ -87,8 +89,10 @@ impl Inner {
         loop {
             let request = {
                 let mut state = self.state();
-                let Some(at) = state.late.iter().position(|(due, _)| *due <= now) else { return };
-                state.late.remove(at).1
+                match state.late.first_entry() {
+                    Some(entry) if entry.key().0 <= now => entry.remove(),
+                    _ => return,
+                }
             };
             self.sim.note(format_args!("late {request}"));
             drop(self.apply(&request));
@@ -145,7 +149,7 @@ impl Inner {
         gone?;
         let done = self.apply(&request);
         if self.sim.strikes(self.sim.weather().duplicate) {
-            self.send_later(request);
+            self.send_later(request, self.sim.fork());
         }
         self.come().await;
         if self.sim.strikes(self.sim.weather().lost_reply) {
@@ -155,9 +159,9 @@ impl Inner {
         done
     }
 
-    fn send_later(&self, request: Request) {
-        let due = self.sim.now() + 1 + self.sim.below(200);
-        self.state().late.push((due, request));
+    fn send_later(&self, request: Request, mut chance: Chance) {
+        let due = self.sim.now() + 1 + chance.below(200);
+        self.state().late.insert((due, request.to_string()), request);
     }
 
     fn find(&self, path: &Path) -> Result<Object> {
@@ -191,10 +195,13 @@ struct OnItsWay {
 
 impl Drop for OnItsWay {
     fn drop(&mut self) {
-        if let Some(request) = self.request.take()
-            && self.store.sim.one_in(2)
-        {
-            self.store.send_later(request);
+        let Some(request) = self.request.take() else { return };
+        // By its name alone: in which order a dying process drops its tasks is nobody's promise.
+        let mut hasher = DefaultHasher::new();
+        hasher.write(request.to_string().as_bytes());
+        let mut chance = Chance::new(hasher.finish());
+        if chance.one_in(2) {
+            self.store.send_later(request, chance);
         }
     }
 }

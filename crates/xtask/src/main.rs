@@ -8,6 +8,7 @@
 mod bench;
 mod codegen;
 mod coverage;
+mod mutants;
 mod prove;
 mod repo;
 mod source;
@@ -23,7 +24,8 @@ const USAGE: &str = "usage: cargo xtask <command>
   codegen [--check]  write the registries of operations and jobs from their folders
   coverage [--check] write docs/api-coverage.md from the registry of operations
   bench [NAME]...    run the programs of bench/, print a table, write target/bench/results.json
-  prove [OPTION]...  simulate crashes, faults and damage under a model (options: crates/proof/README.md)";
+  prove [OPTION]...  simulate crashes, faults and damage under a model (options: crates/proof/README.md)
+  mutants [WORD]...  break the source in many places, one at a time, and look whether the tests notice";
 
 fn main() -> ExitCode {
     match run() {
@@ -45,6 +47,7 @@ fn run() -> Result<()> {
         ["coverage"] => coverage::write(&Repo::open()?),
         ["coverage", "--check"] => coverage::check(&Repo::open()?),
         ["bench", names @ ..] => bench::run(&Repo::open()?, names),
+        ["mutants", words @ ..] => mutants::run(&Repo::open()?, words),
         ["prove", options @ ..] => prove::run(options),
         _ => bail!("{USAGE}"),
     }

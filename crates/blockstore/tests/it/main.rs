@@ -13,6 +13,8 @@ mod damage;
 #[cfg(test)]
 mod dedup;
 #[cfg(test)]
+mod effects;
+#[cfg(test)]
 mod formats;
 #[cfg(test)]
 mod oracle;

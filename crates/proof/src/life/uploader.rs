@@ -27,6 +27,18 @@ impl Life<'_> {
     }
 
     async fn upload_layer(&self, slot: usize, layer: &Layer) -> Verdict {
+        // A process that died may have published it, and not have come to its release.
+        let published = self.world.slots[slot].borrow().checkpoint.as_ref().map(|(key, _)| key.clone());
+        if published.as_ref() != Some(&layer.key) {
+            self.publish_layer(slot, layer).await?;
+        }
+        let volume = self.volume(slot);
+        self.persist("release a layer", || volume.release(&layer.key)).await?;
+        self.world.slots[slot].borrow_mut().layers.retain(|other| other.key != layer.key);
+        Ok(())
+    }
+
+    async fn publish_layer(&self, slot: usize, layer: &Layer) -> Verdict {
         let number = self.world.slots[slot].borrow().domain;
         let root = self.persist("upload a layer", || self.store_layer(slot, layer)).await?;
         self.sim.note(format_args!("uploaded {} as {root}", layer.key));
@@ -36,9 +48,6 @@ impl Life<'_> {
         if self.sim.one_in(3) {
             self.check_root("an uploaded snapshot", number, &root, &layer.content).await?;
         }
-        let volume = self.volume(slot);
-        self.persist("release a layer", || volume.release(&layer.key)).await?;
-        self.world.slots[slot].borrow_mut().layers.retain(|other| other.key != layer.key);
         Ok(())
     }
 
