@@ -41,8 +41,7 @@ impl Volume {
     }
 
     async fn tidy_as_needed(&self) -> Result<()> {
-        let volume = self.clone();
-        self.inner.tasks.spawn(async move { volume.make_spare().await });
+        self.prepare();
         match self.inner.need()? {
             Need::Nothing => Ok(()),
             Need::Soon if self.inner.cleaning.try_lock().is_err() => Ok(()),

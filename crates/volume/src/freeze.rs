@@ -110,6 +110,7 @@ async fn freeze_anew(
         let mut next = metadata.clone();
         next.set_frozen(key, *seq);
         volume.inner.write_metadata(metadata, next).await?;
+        volume.prepare();
     }
     Ok(seqs)
 }

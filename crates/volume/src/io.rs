@@ -367,8 +367,8 @@ impl Inner {
         self.check_healthy()?;
         let unsynced = self.lock_log()?.take_unsynced();
         for (segment, end) in &unsynced.to_cut {
-            // Zeros that stay there harm nobody.
-            drop(segment.file.set_len(*end));
+            // What stays there harms nobody.
+            drop(segment.cut(*end));
         }
         let synced = (unsynced.segments.iter().try_for_each(|segment| self.disk.sync(segment)))
             .and_then(|()| if unsynced.dir { self.disk.sync_dir(&self.dir) } else { Ok(()) });

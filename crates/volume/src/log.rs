@@ -15,6 +15,9 @@ use crate::segment::{Link, Segment};
 const SEGMENT_BYTES: u64 = 64 << 20;
 const SEGMENTS_OF_A_FULL_VOLUME: u64 = 128;
 
+/// Blocks of a segment that is created in advance: twice what the one before has by then, within these bounds.
+const RESERVED_BYTES: [u64; 2] = [1 << 20, 64 << 20];
+
 /// Flushes that follow each other more closely than this make the end of the segment ready for the next ones.
 const SMALL_FLUSH_BYTES: u64 = 64 << 10;
 /// How far zeros are written ahead of the end, at first and at most.
@@ -131,19 +134,20 @@ impl Log {
     /// Ends the active segment; the next group begins another.
     pub(crate) fn seal(&mut self) {
         let Some(active) = self.active.take() else { return };
-        if self.zeros_end > active.end {
-            // Not now: a writer waits.
-            self.unsynced.to_cut.push((Arc::clone(&active.segment), active.end));
-        }
+        // Not now: a writer waits.
+        self.unsynced.to_cut.push((Arc::clone(&active.segment), active.end));
         (self.zeros_end, self.zeros_ahead) = (0, ZEROS_AHEAD[0]);
         self.sealed.push(active);
     }
 
-    /// The id of a segment whose file somebody has to create now, so that no writer has to wait for that.
-    pub(crate) fn reserve_spare(&mut self) -> Option<u64> {
+    /// The id of a segment whose file somebody has to create now, so that no writer has to wait for that, and
+    /// how many bytes of blocks it should have.
+    pub(crate) fn reserve_spare(&mut self) -> Option<(u64, u64)> {
         let spare_id = self.spare.is_none().then_some(self.next_id)?;
         self.next_id += 1;
-        Some(spare_id)
+        let [least, most] = RESERVED_BYTES;
+        let before = self.active.as_ref().or(self.sealed.last()).map_or(0, |segment| segment.end);
+        Some((spare_id, (2 * before).clamp(least, most).min(self.segment_bytes_max)))
     }
 
     /// Takes a reserved segment's file. Returned when it comes too late: ids must follow the order of writing.
@@ -157,8 +161,8 @@ impl Log {
 
     /// Removes what only a writer would need; recovery does so as well.
     pub(crate) fn close(&mut self) {
-        if let Some(active) = self.active.as_ref().filter(|active| self.zeros_end > active.end) {
-            drop(active.segment.file.set_len(active.end));
+        if let Some(active) = &self.active {
+            drop(active.segment.cut(active.end));
         }
         self.zeros_end = 0;
         if let Some(spare) = self.spare.take() {

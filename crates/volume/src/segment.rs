@@ -7,6 +7,7 @@ use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::fs::FallocateFlags;
 use rustix::io::ReadWriteFlags;
 
 use crate::error::{Error, Result};
@@ -42,6 +43,17 @@ impl Segment {
         let path = dir.join(format!("{PREFIX}{id:016x}"));
         let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
         Ok(Self { id, path, file })
+    }
+
+    /// Has blocks ready up to `end`, which read as zeros, so that a write there changes neither the file's size nor
+    /// the file system's map of it. A file system that cannot do that is only slower.
+    pub(crate) fn reserve(&self, end: u64) {
+        let _ = rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, end);
+    }
+
+    /// Gives back what lies behind the last group.
+    pub(crate) fn cut(&self, end: u64) -> io::Result<()> {
+        if self.file.metadata()?.len() > end { self.file.set_len(end) } else { Ok(()) }
     }
 
     /// Opens every segment of a directory.

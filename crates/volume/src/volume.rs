@@ -155,6 +155,16 @@ impl Volume {
         }
     }
 
+    /// Has the file of the next segment created in the background, if the volume is still wanted then.
+    pub(crate) fn prepare(&self) {
+        let inner = Arc::downgrade(&self.inner);
+        self.inner.tasks.spawn(async move {
+            if let Some(inner) = inner.upgrade() {
+                Self { inner }.make_spare().await;
+            }
+        });
+    }
+
     pub fn spec(&self) -> &Spec {
         &self.inner.spec
     }
@@ -305,8 +315,9 @@ impl Inner {
 
     /// Creates the file of the next segment, where it is missing: whoever ends a segment then has a file at hand.
     pub(crate) fn make_spare(&self) -> Result<()> {
-        let Some(id) = self.lock_log()?.reserve_spare() else { return Ok(()) };
+        let Some((id, reserved_bytes)) = self.lock_log()?.reserve_spare() else { return Ok(()) };
         let spare = Segment::create(&self.dir, id).map_err(|e| Error::io("create a log segment", e))?;
+        spare.reserve(reserved_bytes);
         self.disk.sync_dir(&self.dir).map_err(|e| Error::io("sync the volume's directory", e))?;
         let late = self.lock_log()?.give_spare(spare);
         // It holds nothing; recovery removes one that stays.
@@ -369,12 +380,15 @@ fn settle(dir: &Path, disk: &dyn Disk, metadata: &Metadata, replayed: &Replayed)
     for leftover in replayed.leftovers.iter().rev() {
         disk.remove(leftover).map_err(|e| Error::io("remove a leftover segment", e))?;
     }
-    if let Some(last) = replayed.chain.last() {
+    if let Some((last, earlier)) = replayed.chain.split_last() {
         let file = &last.segment.file;
         let len = file.metadata().map_err(|e| Error::io("size of a segment", e))?.len();
         if len > last.end {
             file.set_len(last.end).map_err(|e| Error::io("cut the torn tail", e))?;
             disk.sync(&last.segment).map_err(|e| Error::io("sync the log", e))?;
+        }
+        for sealed in earlier {
+            sealed.segment.cut(sealed.end).map_err(|e| Error::io("cut a sealed segment", e))?;
         }
     }
     for sealed in replayed.chain.iter().filter(|sealed| sealed.last.seq > metadata.durable_seq) {

@@ -107,13 +107,14 @@ pub(crate) fn drive(
         driver.receive()?;
         now = clock.monotonic();
         let ask = goes_on(now);
+        let next = clock.monotonic();
         while let Some(slot) = driver.answer()? {
             if driver.is_half(slot) {
                 driver.ask_flush(slot);
                 continue;
             }
             driver.done(slot, now);
-            if ask && driver.has_more() { driver.ask(slot, now) } else { running -= 1 }
+            if ask && driver.has_more() { driver.ask(slot, next) } else { running -= 1 }
         }
         driver.send()?;
     }

@@ -16,6 +16,8 @@ use super::Result;
 use super::client::{self, Kind, Load, Served};
 
 const BETWEEN_FREEZES: Duration = Duration::from_millis(25);
+/// A busy guest, and not one that takes both processors: then it would wait for these and not for the freeze.
+const BETWEEN_WRITES: Duration = Duration::from_micros(200);
 /// Writes before the first freeze, which tell what is usual.
 const WARM_UP: Duration = Duration::from_secs(1);
 const SPAN_BYTES: u64 = 256 << 20;
@@ -34,7 +36,10 @@ pub(crate) async fn measure(dir: &Path, size_bytes: u64, count: usize) -> Result
         let (clock, writes) = (Arc::clone(&clock), Arc::clone(&writes));
         std::thread::spawn(move || {
             let load = Load { kind: Kind::Rewrite, depth: 1, span_bytes: SPAN_BYTES };
-            client::drive(client::connect(&socket)?, &load, &clock, |_| writes.load(Ordering::Acquire))
+            client::drive(client::connect(&socket)?, &load, &clock, |_| {
+                std::thread::sleep(BETWEEN_WRITES);
+                writes.load(Ordering::Acquire)
+            })
         })
     };
     tokio::time::sleep(WARM_UP).await;
