@@ -26,7 +26,7 @@ pub(crate) fn inflict(world: &World) -> Verdict {
     let snapshots = world.snapshots.borrow().clone();
     let mut chance = sim.fork();
     for _ in 0..DAMAGES {
-        let Some((what, damaged)) = damage(&objects, &mut chance) else { return Ok(()) };
+        let Some((what, damaged)) = damage(&objects, &mut chance) else { continue };
         sim.note(format_args!("damage: {what}"));
         sim.count(|counts| counts.damages += 1);
         // A world of its own: without weather, and nobody dies in it.

@@ -136,7 +136,7 @@ impl Inner {
     }
 
     fn latency(&self) -> Duration {
-        let longest = if self.sim.one_in(20) { 3000 } else { 30 };
+        let longest = if self.sim.one_in(50) { 1000 } else { 10 };
         Duration::from_millis(1 + self.sim.below(longest))
     }
 

@@ -21,7 +21,7 @@ impl Life<'_> {
         while self.world.take_operation() {
             self.sim.count(|counts| counts.operations += 1);
             // Others get their turn, and time passes between requests of a guest.
-            tokio::time::sleep(std::time::Duration::from_millis(self.sim.below(20))).await;
+            tokio::time::sleep(std::time::Duration::from_millis(self.sim.below(100))).await;
             self.sim.pass().await;
             self.operation(slot).await?;
             if self.sim.one_in(4) {
@@ -181,6 +181,12 @@ impl Life<'_> {
             let mut guard = self.world.slots[slot].borrow_mut();
             guard.model.flush();
             self.sim.note(format_args!("volume {} closed", guard.id));
+            drop(guard);
+            if self.sim.one_in(10) {
+                // What was closed needs no owner to survive.
+                self.sim.die(Death::PowerCut);
+                self.sim.alive().await;
+            }
         } else {
             self.die_if_poisoned(slot).await;
         }
