@@ -8,6 +8,7 @@
 //!
 //! Refuses to know: whose disks these are, what the keys of snapshots mean, wall time.
 
+mod bulk;
 mod cache;
 mod copy;
 mod domain;
@@ -27,6 +28,7 @@ mod verify;
 mod workers;
 mod writer;
 
+pub use bulk::Contents;
 pub use copy::CopyStats;
 pub use domain::Domain;
 pub use error::{Error, ErrorKind, Result};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 
+use crate::bulk::Contents;
 use crate::domain::{DomainInner, Units};
 use crate::error::{Error, Result};
 use crate::format::node::{Leaf, Run};
@@ -45,6 +46,11 @@ impl Reader {
     /// Bytes of all blocks that are present, as if each were stored for this root alone.
     pub const fn full_size_bytes(&self) -> u64 {
         self.tree.head.present_blocks * BLOCK_BYTES_U64
+    }
+
+    /// All that is present, in the order that is fastest: for restoring the whole.
+    pub fn contents(&self) -> Contents {
+        Contents::new(Arc::clone(&self.domain), self.tree)
     }
 
     /// Fills `buf` with the bytes from `offset` on; any alignment, but within the size.

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use crate::domain::DomainInner;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::node::NodeRef;
-use crate::format::pack::Directory;
+use crate::format::pack::{Directory, Packed};
 use crate::format::{BLOCK_BYTES, BLOCK_BYTES_U64, BlockId, LEAF_BLOCKS, LEAF_BYTES};
 use crate::index::Place;
 use crate::reader::leaf_index;
@@ -24,7 +24,8 @@ use crate::tree::{Tree, height_for};
 
 use incoming::{Incoming, Piece};
 use nodes::{Nodes, Placed};
-use packer::{At, PackNames, Packer};
+pub(crate) use packer::At;
+use packer::{PackNames, Packer};
 use recent::Recent;
 
 /// Pieces that are hashed ahead, for each frame that is compressed at once.
@@ -231,7 +232,12 @@ impl Writer {
     }
 
     /// Where the block is stored: where it was, where the domain has it, or in a new frame.
-    async fn place(&mut self, id: BlockId, block: &[u8; BLOCK_BYTES], old: Option<At>) -> Result<At> {
+    pub(crate) async fn place(
+        &mut self,
+        id: BlockId,
+        block: &[u8; BLOCK_BYTES],
+        old: Option<At>,
+    ) -> Result<At> {
         self.stats.bytes_written += BLOCK_BYTES_U64;
         // First where the leaf has it now, then right after the last duplicate: both keep runs long.
         for at in [old, self.recent.next()].into_iter().flatten() {
@@ -251,6 +257,35 @@ impl Writer {
         }
         let ordinal = self.packer.add(id, block, &mut self.names, &mut self.stats).await?;
         Ok(At::New(ordinal))
+    }
+
+    /// Whether the domain has, or this writer has stored, any of these blocks.
+    pub(crate) async fn has_any(&mut self, ids: &[BlockId]) -> Result<bool> {
+        for id in ids {
+            if self.packer.fresh(id).is_some() || self.find(id).await?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Takes a frame of new blocks as it was compressed elsewhere. Gives the place of its first block.
+    pub(crate) async fn adopt(&mut self, packed: Packed, ids: Vec<BlockId>) -> Result<At> {
+        self.stats.bytes_written += ids.len() as u64 * BLOCK_BYTES_U64;
+        self.packer.adopt(packed, ids, &mut self.names, &mut self.stats).await.map(At::New)
+    }
+
+    /// Says where blocks of the disk lie. In ascending order it is fast.
+    pub(crate) async fn put(&mut self, placed: &[(u64, At)]) -> Result<()> {
+        for (block, at) in placed {
+            let offset = block * BLOCK_BYTES_U64;
+            self.open_leaf(leaf_index(offset)?).await?;
+            let blocks = self.current.as_mut().map(|leaf| &mut leaf.blocks);
+            if let Some(target) = blocks.and_then(|blocks| blocks.get_mut(block_in_leaf(offset))) {
+                *target = Some(*at);
+            }
+        }
+        Ok(())
     }
 
     async fn find(&mut self, id: &BlockId) -> Result<Option<At>> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use futures::stream::FuturesOrdered;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use super::WriteStats;
@@ -20,7 +21,7 @@ const UPLOADS: usize = 2;
 
 /// Where a block of the new root lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum At {
+pub(crate) enum At {
     /// In a stored pack, by the writer's number for it.
     Stored { pack: u32, slot: u32 },
     /// The how-manieth new block of this writer; which pack takes it is decided later.
@@ -29,7 +30,7 @@ pub(super) enum At {
 
 impl At {
     /// The place `blocks` after this one.
-    pub(super) fn after(self, blocks: u32) -> Self {
+    pub(crate) fn after(self, blocks: u32) -> Self {
         match self {
             Self::Stored { pack, slot } => Self::Stored { pack, slot: slot.saturating_add(blocks) },
             Self::New(ordinal) => Self::New(ordinal + u64::from(blocks)),
@@ -131,11 +132,36 @@ impl Packer {
         stats.new_blocks += 1;
         if self.ids.len() == FRAME_SLOTS {
             self.end_frame();
-            while self.compressing.len() > self.domain.store.options.compression_tasks {
-                self.take_frame(names, stats).await?;
-            }
+            self.take_frames(names, stats).await?;
         }
         Ok(ordinal)
+    }
+
+    /// Takes a frame of new blocks that is compressed already, and gives the first one's number.
+    pub(super) async fn adopt(
+        &mut self,
+        packed: Packed,
+        ids: Vec<BlockId>,
+        names: &mut PackNames,
+        stats: &mut WriteStats,
+    ) -> Result<u64> {
+        self.end_frame();
+        let first = self.next;
+        self.next += ids.len() as u64;
+        self.fresh.extend(ids.iter().copied().zip(first..));
+        stats.new_blocks += ids.len() as u64;
+        let (sender, done) = oneshot::channel();
+        drop(sender.send((packed, ids, Vec::new())));
+        self.compressing.push_back(done);
+        self.take_frames(names, stats).await?;
+        Ok(first)
+    }
+
+    async fn take_frames(&mut self, names: &mut PackNames, stats: &mut WriteStats) -> Result<()> {
+        while self.compressing.len() > self.domain.store.options.compression_tasks {
+            self.take_frame(names, stats).await?;
+        }
+        Ok(())
     }
 
     fn end_frame(&mut self) {
@@ -155,7 +181,9 @@ impl Packer {
         let (packed, ids, mut blocks) =
             done.map_err(|e| Error::invalid("compress a frame").with_source(e))?;
         blocks.clear();
-        self.spare.push(blocks);
+        if blocks.capacity() > 0 {
+            self.spare.push(blocks);
+        }
         let more = packed.bytes.len() + ids.len() * ID_BYTES;
         let is_full = |open: &OpenPack| open.builder.bytes() + more > self.domain.store.options.pack_bytes;
         if self.open.as_ref().is_some_and(is_full) {

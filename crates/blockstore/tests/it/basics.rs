@@ -1,6 +1,6 @@
 use blockstore::{ErrorKind, Options};
 
-use crate::support::{BLOCK, MIB, memory_domain, noise, read_all, secret, small, write};
+use crate::support::{BLOCK, MIB, memory_domain, noise, read_all, restore, secret, small, write};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_written_is_read_back() {
@@ -10,12 +10,31 @@ async fn what_is_written_is_read_back() {
     let mut expected = vec![0; 16 << 20];
     expected[3 << 20..][..data.len()].copy_from_slice(&data);
     assert_eq!(read_all(&domain, &root).await.unwrap(), expected);
+    assert_eq!(restore(&domain, &root).await.unwrap(), expected);
     assert_eq!((stats.bytes_written, stats.new_blocks), (data.len() as u64, 300));
     let reader = domain.reader(&root).await.unwrap();
     assert_eq!((reader.size_bytes(), reader.full_size_bytes()), (16 * MIB, data.len() as u64));
     let mut odd = vec![0; 5000];
     reader.read_at(3 * MIB - 77, &mut odd).await.unwrap();
     assert_eq!(odd, expected[(3 << 20) - 77..][..5000]);
+}
+
+/// Blocks of one frame all over a disk, twice and in any order, beside blocks that are gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_is_the_disk_however_its_blocks_are_scattered() {
+    let domain = memory_domain(5, small()).await;
+    let data = noise(3, 200 * BLOCK);
+    let (base, _) = write(&domain, None, 40 * MIB, &[(0, &data)]).await;
+    let mut writer = domain.writer(Some(&base), 40 * MIB).await.unwrap();
+    for (n, block) in data.chunks(BLOCK).rev().enumerate() {
+        writer.write((9 * MIB) + (n * 3 * BLOCK) as u64, block).await.unwrap();
+    }
+    writer.zero(10 * BLOCK as u64, 50 * BLOCK as u64).await.unwrap();
+    let (root, stats) = writer.commit().await.unwrap();
+    assert_eq!(stats.new_blocks, 0);
+    assert_eq!(restore(&domain, &root).await.unwrap(), read_all(&domain, &root).await.unwrap());
+    let (empty, _) = write(&domain, None, MIB, &[]).await;
+    assert_eq!(restore(&domain, &empty).await.unwrap(), vec![0; 1 << 20]);
 }
 
 #[tokio::test]

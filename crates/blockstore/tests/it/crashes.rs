@@ -122,7 +122,7 @@ fn base_disk() -> Vec<u8> {
 
 /// A change that makes several packs and several node packs.
 fn change() -> Vec<(u64, Vec<u8>)> {
-    (0..9).map(|i| (i * 4 * MIB, noise(50 + i, 9 * BLOCK))).collect()
+    (0..9).map(|i| (i * 4 * MIB, noise(50 + i, 30 * BLOCK))).collect()
 }
 
 #[tokio::test]
@@ -194,7 +194,7 @@ async fn attempt(objects: &Arc<dyn ObjectStore>, seed: u64) -> blockstore::Resul
         done => done?,
     }
     let reader = domain.reader(&domain.load("k").await?).await?;
-    let expected = change().into_iter().chain([(9 * BLOCK as u64, base_disk()[9 * BLOCK..].to_vec())]);
+    let expected = change().into_iter().chain([(30 * BLOCK as u64, base_disk()[30 * BLOCK..].to_vec())]);
     for (at, bytes) in expected {
         let mut found = vec![0; bytes.len()];
         reader.read_at(at, &mut found).await?;

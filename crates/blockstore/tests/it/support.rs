@@ -47,6 +47,19 @@ pub(crate) async fn write(
     writer.commit().await.unwrap()
 }
 
+/// The same by way of `contents`.
+pub(crate) async fn restore(domain: &Domain, root: &Root) -> blockstore::Result<Vec<u8>> {
+    let reader = domain.reader(root).await?;
+    let mut bytes = vec![0; usize::try_from(reader.size_bytes()).unwrap()];
+    let mut contents = reader.contents();
+    while let Some(parts) = contents.next().await? {
+        for (offset, part) in parts {
+            bytes[usize::try_from(offset).unwrap()..][..part.len()].copy_from_slice(&part);
+        }
+    }
+    Ok(bytes)
+}
+
 pub(crate) async fn read_all(domain: &Domain, root: &Root) -> blockstore::Result<Vec<u8>> {
     let reader = domain.reader(root).await?;
     let mut bytes = vec![0xee; usize::try_from(reader.size_bytes()).unwrap()];
