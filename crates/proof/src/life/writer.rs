@@ -177,18 +177,19 @@ impl Life<'_> {
         let volume = self.volume(slot);
         let done = volume.close().await;
         self.sim.alive().await;
-        if done.is_ok() {
+        if done.is_err() {
+            self.die_if_poisoned(slot).await;
+            return Ok(done);
+        }
+        {
             let mut guard = self.world.slots[slot].borrow_mut();
             guard.model.flush();
             self.sim.note(format_args!("volume {} closed", guard.id));
-            drop(guard);
-            if self.sim.one_in(10) {
-                // What was closed needs no owner to survive.
-                self.sim.die(Death::PowerCut);
-                self.sim.alive().await;
-            }
-        } else {
-            self.die_if_poisoned(slot).await;
+        }
+        if self.sim.one_in(10) {
+            // What was closed needs no owner to survive.
+            self.sim.die(Death::PowerCut);
+            self.sim.alive().await;
         }
         Ok(done)
     }
