@@ -55,7 +55,12 @@ struct Host {
 struct Remembered {
     host: Host,
     accelerator: Accelerator,
+    /// None until somebody asked.
+    #[serde(default)]
+    vhost_user_blk: Option<bool>,
 }
+
+const VHOST_USER_BLK: &str = "vhost-user-blk-pci";
 
 /// The best accelerator that works, from `cache_file` when QEMU, kernel and processor are still those of
 /// the last probe.
@@ -67,8 +72,22 @@ pub async fn choose(qemu: &Qemu, cache_file: &Path) -> Result<Accelerator> {
         return Ok(kept.accelerator);
     }
     let accelerator = probe(qemu).await?;
-    remember(cache_file, &Remembered { host, accelerator });
+    remember(cache_file, &Remembered { host, accelerator, vhost_user_blk: None });
     Ok(accelerator)
+}
+
+/// Whether this QEMU has virtio disks whose server works in the guest's memory. The answer is kept with that
+/// of [`choose`], which must have been asked before.
+pub async fn has_vhost_user_blk(qemu: &Qemu, cache_file: &Path) -> bool {
+    let kept = recall(cache_file).filter(|kept| kept.host == Host::describe(qemu));
+    if let Some(known) = kept.as_ref().and_then(|kept| kept.vhost_user_blk) {
+        return known;
+    }
+    let found = qemu.has_device(VHOST_USER_BLK).await;
+    if let Some(kept) = kept {
+        remember(cache_file, &Remembered { vhost_user_blk: Some(found), ..kept });
+    }
+    found
 }
 
 /// Boots the tiny guest under KVM, then under TCG, and returns the first that runs it.

@@ -19,4 +19,4 @@ pub use error::{Error, Kind, Result};
 pub use process::{Exit, Process, Started};
 pub use qemu::{Qemu, Version, uefi_files};
 pub use qmp::{Event, OnPowerOff, Qmp, RunState};
-pub use spec::{Disk, DiskModel, Firmware, Identity, Nic, NicModel, Platform, Spec, ec2_uuid};
+pub use spec::{Disk, DiskModel, Firmware, Identity, Nic, NicModel, Platform, Spec, Transport, ec2_uuid};

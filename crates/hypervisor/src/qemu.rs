@@ -65,6 +65,15 @@ impl Qemu {
         Ok(Self { binary, version })
     }
 
+    /// Whether this build of QEMU has a device of this name.
+    #[expect(clippy::disallowed_methods, reason = "this room starts QEMU")]
+    pub(crate) async fn has_device(&self, driver: &str) -> bool {
+        let question = format!("{driver},help");
+        let mut asked = tokio::process::Command::new(&self.binary);
+        asked.args(["-machine", "none", "-device", &question]).kill_on_drop(true);
+        asked.output().await.is_ok_and(|answer| answer.status.success())
+    }
+
     pub fn binary(&self) -> &Path {
         &self.binary
     }

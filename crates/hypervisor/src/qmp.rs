@@ -11,9 +11,9 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::arguments::{device_name, disk_device, disk_node, node_name};
+use crate::arguments::{chardev_name, device_name, disk_chardev, disk_device, disk_node, node_name};
 use crate::error::{Error, Kind, Result};
-use crate::spec::Disk;
+use crate::spec::{Disk, Transport};
 
 /// The longest line we take from QEMU; its answers to our commands are far shorter.
 const LINE_BYTES_MAX: u64 = 1 << 20;
@@ -136,12 +136,16 @@ impl Qmp {
         })
     }
 
-    /// Connects a disk's NBD socket and plugs the disk into a free port.
+    /// Connects to a disk's server and plugs the disk into a free port. A server that works in the guest's
+    /// memory needs a machine that started with such a disk.
     pub async fn attach_disk(&self, disk: &Disk, bus: &str) -> Result<()> {
-        self.execute("blockdev-add", disk_node(disk)).await?;
+        match disk.transport {
+            Transport::Nbd => self.execute("blockdev-add", disk_node(disk)).await?,
+            Transport::VhostUser { .. } => self.execute("chardev-add", disk_chardev(disk)).await?,
+        };
         let plugged = self.execute("device_add", disk_device(disk, bus)).await;
         if plugged.is_err() {
-            self.execute("blockdev-del", json!({"node-name": node_name(disk)})).await?;
+            self.forget_disk(disk).await?;
         }
         plugged.map(drop)
     }
@@ -153,9 +157,15 @@ impl Qmp {
         Ok(device)
     }
 
-    /// Disconnects the NBD socket of a disk whose device is gone.
+    /// Disconnects from the server of a disk whose device is gone.
     pub async fn forget_disk(&self, disk: &Disk) -> Result<()> {
-        self.execute("blockdev-del", json!({"node-name": node_name(disk)})).await.map(drop)
+        let forgotten = match disk.transport {
+            Transport::Nbd => self.execute("blockdev-del", json!({"node-name": node_name(disk)})).await,
+            Transport::VhostUser { .. } => {
+                self.execute("chardev-remove", json!({"id": chardev_name(disk)})).await
+            }
+        };
+        forgotten.map(drop)
     }
 
     /// Writes a picture of the display, as PPM, to a path relative to QEMU's directory.

@@ -29,11 +29,21 @@ pub enum DiskModel {
     VirtioBlk,
 }
 
-/// A disk that an NBD server on a unix socket provides.
+/// How QEMU reaches a disk's server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// QEMU is the guest's disk and an NBD client.
+    Nbd,
+    /// The server is the guest's disk and works in the guest's memory; only for virtio disks.
+    VhostUser { queue_count: u16 },
+}
+
+/// A disk that a server on a unix socket provides.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Disk {
-    /// Path of the NBD socket, relative to the directory that QEMU runs in.
+    /// Path of the server's socket, relative to the directory that QEMU runs in.
     pub socket: String,
+    pub transport: Transport,
     /// What the guest reads as the serial number: the volume id without its dash, at most 20 bytes.
     pub serial: String,
     pub model: DiskModel,
@@ -82,6 +92,11 @@ pub struct Spec {
 const SERIAL_BYTES_MAX: usize = 20;
 
 impl Spec {
+    /// Whether some disk's server works in the guest's memory.
+    pub(crate) fn shares_memory(&self) -> bool {
+        self.disks.iter().any(|disk| matches!(disk.transport, Transport::VhostUser { .. }))
+    }
+
     /// Refuses what QEMU could misread or not carry; everything else is escaped in the arguments.
     pub(crate) fn check(&self) -> Result<()> {
         if self.vcpus == 0 || self.vcpus > 255 || self.memory_mib == 0 {
@@ -91,6 +106,9 @@ impl Spec {
             let plain = disk.serial.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
             if disk.serial.is_empty() || disk.serial.len() > SERIAL_BYTES_MAX || !plain {
                 return Err(invalid("a disk serial is 1 to 20 letters, digits or dashes"));
+            }
+            if disk.model == DiskModel::Nvme && disk.transport != Transport::Nbd {
+                return Err(invalid("QEMU has no NVMe disk whose server works in the guest's memory"));
             }
         }
         let sockets = self.disks.iter().map(|d| &d.socket).chain(self.nic.iter().map(|n| &n.socket));

@@ -2,7 +2,7 @@
 
 use hypervisor::{
     Accelerator, Disk, DiskModel, Event, Firmware, Identity, Kind, Nic, NicModel, Platform, Qemu, RunState,
-    Spec, Started, accelerator, ec2_uuid,
+    Spec, Started, Transport, accelerator, ec2_uuid,
 };
 use tokio::net::UnixListener;
 
@@ -41,6 +41,8 @@ async fn the_probe_finds_an_accelerator_and_remembers_it() {
     std::fs::write(&cache, kept.replace(found.as_str(), other.as_str())).unwrap();
     let believed = accelerator::choose(&qemu, &cache).await.unwrap();
     assert_eq!(believed, other);
+    assert!(accelerator::has_vhost_user_blk(&qemu, &cache).await, "Debian's QEMU has it");
+    assert!(std::fs::read_to_string(&cache).unwrap().contains("\"vhost_user_blk\":true"));
     std::fs::write(&cache, kept.replace("\"kernel\":\"", "\"kernel\":\"another ")).unwrap();
     assert_eq!(accelerator::choose(&qemu, &cache).await.unwrap(), found);
 }
@@ -89,7 +91,8 @@ async fn a_disk_without_its_server_is_a_named_failure() {
     let home = tempfile::tempdir().unwrap();
     let mut spec = bare(Platform::Q35, Firmware::Bios);
     let serial = "vol0123456789abcdef0".to_owned();
-    spec.disks.push(Disk { socket: "root.nbd".to_owned(), serial, model: DiskModel::Nvme });
+    let (socket, transport) = ("root.nbd".to_owned(), Transport::Nbd);
+    spec.disks.push(Disk { socket, transport, serial, model: DiskModel::Nvme });
     let qemu = Qemu::find(None).await.unwrap();
     let error = qemu.start(home.path(), &spec, Accelerator::Tcg).await.unwrap_err();
     assert_eq!(error.kind, Kind::Unavailable);

@@ -15,6 +15,7 @@ mod metadata;
 mod port;
 mod process;
 mod spec;
+mod transport;
 mod volumes;
 
 #[cfg(test)]
@@ -28,6 +29,6 @@ pub use launch::{Found, await_end, find, spawn_detached};
 pub use metadata::{MetadataSpec, NamedGroup};
 pub use process::run;
 pub use spec::{
-    BaseSpec, Firmware, HostServiceSpec, MachineSpec, NetworkSpec, Platform, RuleProtocol, RuleSpec,
-    SPEC_VERSION, VolumeSpec,
+    BaseSpec, DiskTransport, Firmware, HostServiceSpec, MachineSpec, NetworkSpec, Platform, RuleProtocol,
+    RuleSpec, SPEC_VERSION, VolumeSpec,
 };

@@ -30,6 +30,19 @@ pub enum Firmware {
     Uefi,
 }
 
+/// How QEMU reaches volumes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DiskTransport {
+    /// Over shared memory where that can be had, else over NBD.
+    #[default]
+    Auto,
+    Nbd,
+    /// Over shared memory, also under an accelerator for which it is not safe: for tests of guests that do not
+    /// read code over code.
+    VhostUser,
+}
+
 /// A snapshot under a volume.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BaseSpec {
@@ -122,6 +135,8 @@ pub struct MachineSpec {
     pub volumes: Vec<VolumeSpec>,
     pub network: Option<NetworkSpec>,
     pub metadata: MetadataSpec,
+    #[serde(default)]
+    pub disk_transport: DiskTransport,
     /// Root directory of the snapshot store.
     pub store_directory: PathBuf,
     /// The QEMU to run; `qemu-system-x86_64` on the search path when absent.

@@ -1,14 +1,17 @@
 //! The volumes of a machine: opened over their snapshots, served to QEMU, frozen on request.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use blockstore::{DomainSecret, Reader, Root, Store};
-use model::{IdGen, VolumeId};
+use hypervisor::Transport;
+use model::{Clock, IdGen, VolumeId};
+use tokio::net::UnixListener;
 use tokio::sync::{Mutex, OnceCell};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use volume::nbd::Export;
+use volume::vhost::Device;
 use volume::{Base, Volume, ZeroBase};
 
 use crate::control::VolumeFreeze;
@@ -26,7 +29,9 @@ pub(crate) struct Volumes {
     directory: PathBuf,
     store_directory: PathBuf,
     ids: Arc<dyn IdGen>,
+    clock: Arc<dyn Clock>,
     store: OnceCell<Store>,
+    transport: OnceLock<Transport>,
     open: Mutex<Vec<OpenVolume>>,
 }
 
@@ -44,20 +49,40 @@ pub(crate) fn serial(volume_id: &VolumeId) -> String {
     volume_id.as_str().replace('-', "")
 }
 
-/// The NBD socket of a volume in the machine's directory.
-pub(crate) fn socket_name(volume_id: &VolumeId) -> String {
-    format!("{}.nbd", serial(volume_id))
+/// The socket in the machine's directory at which QEMU finds a volume.
+pub(crate) fn socket_name(volume_id: &VolumeId, transport: Transport) -> String {
+    let protocol = match transport {
+        Transport::Nbd => "nbd",
+        Transport::VhostUser { .. } => "vhost",
+    };
+    format!("{}.{protocol}", serial(volume_id))
 }
 
 impl Volumes {
-    pub(crate) fn new(directory: &Path, store_directory: &Path, ids: Arc<dyn IdGen>) -> Self {
+    pub(crate) fn new(
+        directory: &Path,
+        store_directory: &Path,
+        ids: Arc<dyn IdGen>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         Self {
             directory: directory.to_owned(),
             store_directory: store_directory.to_owned(),
             ids,
+            clock,
             store: OnceCell::new(),
+            transport: OnceLock::new(),
             open: Mutex::default(),
         }
+    }
+
+    /// Called once, before the first volume is opened.
+    pub(crate) fn set_transport(&self, transport: Transport) {
+        self.transport.get_or_init(|| transport);
+    }
+
+    pub(crate) fn transport(&self) -> Transport {
+        self.transport.get().copied().unwrap_or(Transport::Nbd)
     }
 
     /// Becomes the volume's owner and serves it until it is closed.
@@ -69,14 +94,38 @@ impl Volumes {
         let volume = Volume::open(&spec.directory, base)
             .await
             .map_err(|e| Error { context: format!("open {}", spec.volume_id), ..Error::from(e) })?;
-        let socket = socket_name(&spec.volume_id);
+        let socket = socket_name(&spec.volume_id, self.transport());
         let listener = directory::listen(&self.directory, &socket)?;
         let shutdown = CancellationToken::new();
-        let export = Export { name: spec.volume_id.to_string(), read_only: false };
-        let server = tokio::spawn(volume::nbd::serve(volume.clone(), listener, export, shutdown.clone()));
+        let server = self.serve(&spec.volume_id, volume.clone(), listener, shutdown.clone());
         let volume_id = spec.volume_id.clone();
         self.open.lock().await.push(OpenVolume { volume_id, volume, socket, shutdown, server });
         Ok(())
+    }
+
+    fn serve(
+        &self,
+        volume_id: &VolumeId,
+        volume: Volume,
+        listener: UnixListener,
+        shutdown: CancellationToken,
+    ) -> JoinHandle<()> {
+        match self.transport() {
+            Transport::Nbd => {
+                let export = Export { name: volume_id.to_string(), read_only: false };
+                tokio::spawn(volume::nbd::serve(volume, listener, export, shutdown))
+            }
+            Transport::VhostUser { queue_count } => {
+                let device = Device { serial: serial(volume_id), queue_count };
+                tokio::spawn(volume::vhost::serve(
+                    volume,
+                    listener,
+                    device,
+                    Arc::clone(&self.clock),
+                    shutdown,
+                ))
+            }
+        }
     }
 
     async fn reader(&self, base: &BaseSpec) -> Result<Reader> {
@@ -153,7 +202,7 @@ impl Volumes {
     async fn finish(&self, open: OpenVolume) -> Result<()> {
         open.shutdown.cancel();
         if let Err(error) = open.server.await {
-            tracing::error!(%error, "an NBD server ended badly");
+            tracing::error!(%error, "the server of a volume ended badly");
         }
         directory::remove(&self.directory, &open.socket);
         Ok(open.volume.close().await?)

@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use hypervisor::tiny_guest::{self, Command};
 use machine::{
-    BaseSpec, Client, ExitReason, Firmware, Found, Kind, MachineSpec, MetadataSpec, NetworkSpec, Platform,
-    RuleProtocol, RuleSpec, SPEC_VERSION, State, VolumeFreeze, VolumeSpec,
+    BaseSpec, Client, DiskTransport, ExitReason, Firmware, Found, Kind, MachineSpec, MetadataSpec,
+    NetworkSpec, Platform, RuleProtocol, RuleSpec, SPEC_VERSION, State, VolumeFreeze, VolumeSpec,
 };
 use model::instance::{HttpTokens, MetadataOptions};
 use model::{OsIdGen, Timestamp, VolumeId};
@@ -82,6 +82,7 @@ fn machine_spec(home: &Path, store_directory: PathBuf, volume: VolumeSpec) -> Ma
         volumes: vec![volume],
         network: None,
         metadata: metadata(),
+        disk_transport: DiskTransport::Auto,
         store_directory,
         qemu_binary: None,
         accelerator_cache_file: home.join("accelerator.json"),
@@ -291,7 +292,14 @@ impl Drop for SmallDisk {
 
 #[tokio::test]
 async fn a_guest_that_stood_still_because_the_disk_was_full_goes_on() {
+    for transport in [DiskTransport::Nbd, DiskTransport::VhostUser] {
+        stands_still_and_goes_on(transport).await;
+    }
+}
+
+async fn stands_still_and_goes_on(transport: DiskTransport) {
     let mut rig = rig(Command::TripleFault).await;
+    rig.spec.disk_transport = transport;
     let Some(disk) = SmallDisk::mount(&rig.home.path().join("small")) else { return };
     rig.spec.platform = Platform::Xen;
     let made = volume::Spec {
@@ -397,9 +405,14 @@ async fn a_running_volume_freezes_and_is_read_from_outside() {
 
 #[tokio::test]
 async fn volumes_plug_into_running_machines_of_both_platforms() {
-    for platform in [Platform::Nitro, Platform::Xen] {
+    let ways = [
+        (Platform::Nitro, DiskTransport::Auto),
+        (Platform::Xen, DiskTransport::Nbd),
+        (Platform::Xen, DiskTransport::VhostUser),
+    ];
+    for (platform, transport) in ways {
         let mut rig = rig(Command::Wait).await;
-        rig.spec.platform = platform;
+        (rig.spec.platform, rig.spec.disk_transport) = (platform, transport);
         let directory = rig.home.path().join("volumes").join("data");
         let empty = volume::Spec { size_bytes: 1 << 30, base_root: None, domain: None };
         volume::Volume::create(&directory, &empty).unwrap();
@@ -416,6 +429,47 @@ async fn volumes_plug_into_running_machines_of_both_platforms() {
         client.detach_volume(&volume_id(1)).await.unwrap();
         client.stop(None, false).await.unwrap();
         assert_eq!(rig.ended().await, ExitReason::Stopped { forced: false });
+    }
+}
+
+#[tokio::test]
+async fn a_guest_boots_reboots_and_freezes_over_shared_memory() {
+    let mut rig = rig(Command::RebootOnce).await;
+    (rig.spec.platform, rig.spec.disk_transport) = (Platform::Xen, DiskTransport::VhostUser);
+    rig.spec.vcpus = 2;
+    let mut client = rig.start().await;
+    rig.until_console_has("boot: 2\r\nready").await;
+    let socket = format!("{}.vhost", volume_id(0).as_str().replace('-', ""));
+    assert!(rig.directory.join(&socket).exists());
+    client.freeze_volume(&volume_id(0), "snap-1").await.unwrap();
+    client.reboot(Duration::from_secs(10)).await.unwrap();
+    rig.until_console_has("boot: 4\r\nready").await;
+    let view = volume::FrozenView::open(&rig.spec.volumes[0].directory, "snap-1").unwrap();
+    let mut sector = [0; 512];
+    view.read_at(3 * 512, &mut sector).unwrap();
+    assert_eq!(sector[0], 2, "the boot counter at the freeze");
+    kill(client.status().await.unwrap().qemu_pid.unwrap(), Signal::KILL);
+    let reason = rig.ended().await;
+    assert!(matches!(reason, ExitReason::Crashed { signal: Some(9), .. }), "{reason:?}");
+    assert_eq!(rig.boots_on_volume().await, 4);
+    assert!(!rig.directory.join(&socket).exists());
+}
+
+#[tokio::test]
+async fn memory_is_shared_only_where_that_is_safe() {
+    let mut rig = rig(Command::Wait).await;
+    rig.spec.platform = Platform::Xen;
+    let serial = volume_id(0).as_str().replace('-', "");
+    for transport in [DiskTransport::Auto, DiskTransport::Nbd] {
+        rig.spec.disk_transport = transport;
+        let mut client = rig.start().await;
+        let exists = |protocol: &str| rig.directory.join(format!("{serial}.{protocol}")).exists();
+        rig.until(|_| exists("vhost") || exists("nbd")).await;
+        let chosen = std::fs::read_to_string(&rig.spec.accelerator_cache_file).unwrap();
+        let is_shared = chosen.contains("\"kvm\"") && transport == DiskTransport::Auto;
+        assert_eq!((exists("vhost"), exists("nbd")), (is_shared, !is_shared), "{transport:?}");
+        client.stop(None, true).await.unwrap();
+        rig.ended().await;
     }
 }
 

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
 use crate::error::{Error, Result};
@@ -37,12 +37,34 @@ pub struct ServeOptions {
     /// For test suites: any signature is good, POST /_katagami/reset clears
     #[arg(long)]
     pub(crate) emulator: bool,
+    /// How guests reach their volumes: auto or nbd [default: auto]
+    #[arg(long, value_enum, value_name = "WAY", hide_possible_values = true)]
+    pub(crate) disk_transport: Option<DiskTransport>,
     /// What to log: a level, or levels by module [default: info]
     #[arg(long, value_name = "FILTER")]
     pub(crate) log: Option<String>,
     /// text or json [default: text]
     #[arg(long, value_enum, value_name = "FORMAT", hide_possible_values = true)]
     pub(crate) log_format: Option<LogFormat>,
+}
+
+/// How guests reach their volumes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum DiskTransport {
+    /// Over shared memory where that can be had, else over NBD.
+    #[default]
+    Auto,
+    Nbd,
+}
+
+impl From<DiskTransport> for machine::DiskTransport {
+    fn from(configured: DiskTransport) -> Self {
+        match configured {
+            DiskTransport::Auto => Self::Auto,
+            DiskTransport::Nbd => Self::Nbd,
+        }
+    }
 }
 
 /// The configuration file.
@@ -53,6 +75,7 @@ struct FileOptions {
     listen: Option<SocketAddr>,
     advertise: Option<String>,
     emulator: bool,
+    disk_transport: Option<DiskTransport>,
     log: Option<String>,
     log_format: Option<LogFormat>,
 }
@@ -64,6 +87,7 @@ pub(crate) struct Config {
     pub(crate) listen: SocketAddr,
     pub(crate) advertise: Option<String>,
     pub(crate) emulator: bool,
+    pub(crate) disk_transport: DiskTransport,
     pub(crate) log: String,
     pub(crate) log_format: LogFormat,
 }
@@ -76,6 +100,7 @@ impl ServeOptions {
             listen: self.listen.or(file.listen).unwrap_or(DEFAULT_LISTEN),
             advertise: self.advertise.or(file.advertise),
             emulator: self.emulator || file.emulator,
+            disk_transport: self.disk_transport.or(file.disk_transport).unwrap_or_default(),
             log: self.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
             log_format: self.log_format.or(file.log_format).unwrap_or_default(),
         };
@@ -119,13 +144,17 @@ mod tests {
     fn flags_go_before_the_file_and_the_file_before_defaults() {
         let home = tempfile::tempdir().unwrap();
         let file = home.path().join("katagami.toml");
-        std::fs::write(&file, "data = \"d\"\nlisten = \"127.0.0.1:1\"\nlog-format = \"json\"\n").unwrap();
+        std::fs::write(
+            &file,
+            "data = \"d\"\nlisten = \"127.0.0.1:1\"\nlog-format = \"json\"\ndisk-transport = \"nbd\"\n",
+        )
+        .unwrap();
         let defaults = resolve(ServeOptions::default()).unwrap();
         assert_eq!((defaults.data.to_str(), defaults.listen), (Some("/default"), DEFAULT_LISTEN));
         let of_file =
             resolve(ServeOptions { config: Some(file.clone()), ..ServeOptions::default() }).unwrap();
         assert_eq!((of_file.data, of_file.listen.port()), (home.path().join("d"), 1));
-        assert_eq!(of_file.log_format, LogFormat::Json);
+        assert_eq!((of_file.log_format, of_file.disk_transport), (LogFormat::Json, DiskTransport::Nbd));
         let listen = Some("127.0.0.1:2".parse().unwrap());
         let flags = ServeOptions { config: Some(file), listen, ..ServeOptions::default() };
         assert_eq!(resolve(flags).unwrap().listen.port(), 2);

@@ -70,7 +70,7 @@ async fn open(config: &Config, data: DataDir, address: SocketAddr, exe: PathBuf)
     let env = Env { clock: Arc::clone(&clock), ids, token_key, endpoint };
     control::ensure_first_account(&metastore, &env).await?;
     profiles::write(&data, &metastore, Some(&endpoint_url)).await?;
-    let host = Arc::new(Host::open(&data, exe)?);
+    let host = Arc::new(Host::open(&data, exe, config.disk_transport.into())?);
     let wake = Arc::new(Notify::new());
     let auth = if config.emulator { AuthMode::Emulated } else { AuthMode::Strict };
     let port: Arc<dyn control::ports::Host> = Arc::<Host>::clone(&host);

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::accelerator::Accelerator;
 use crate::error::Result;
-use crate::spec::{Disk, DiskModel, Firmware, Nic, NicModel, Platform, Spec};
+use crate::spec::{Disk, DiskModel, Firmware, Nic, NicModel, Platform, Spec, Transport};
 
 /// QEMU connects to this socket for its monitor; it lies in the directory that QEMU runs in.
 pub(crate) const QMP_SOCKET: &str = "qmp.sock";
@@ -72,12 +72,20 @@ fn base(args: &mut Arguments, spec: &Spec, accelerator: Accelerator) {
         Firmware::Bios => "",
         Firmware::Uefi { .. } => ",pflash0=firmware-code,pflash1=firmware-vars",
     };
+    let memory = if spec.shares_memory() { ",memory-backend=ram" } else { "" };
     // Without `graphics`, SeaBIOS speaks on the serial port: that is how a console tells that nothing boots.
-    args.option("-machine", format!("{machine},usb=off,vmport=off,graphics=off{flash}"));
+    args.option("-machine", format!("{machine},usb=off,vmport=off,graphics=off{flash}{memory}"));
     args.option("-accel", accel);
     args.option("-cpu", cpu);
     args.option("-smp", format!("cpus={},sockets=1", spec.vcpus));
     args.option("-m", format!("{}M", spec.memory_mib));
+    if spec.shares_memory() {
+        // A memfd, which QEMU seals: the disk's server relies on it that nothing is cut off.
+        args.object(&json!({
+            "qom-type": "memory-backend-memfd", "id": "ram", "share": true, "seal": true,
+            "size": u64::from(spec.memory_mib) << 20,
+        }));
+    }
     args.option("-rtc", "base=utc");
     args.option("-boot", "menu=off,strict=on");
     args.option("-display", "none");
@@ -154,7 +162,13 @@ fn disks(args: &mut Arguments, spec: &Spec) {
             Platform::Q35 => format!("port{index}"),
             Platform::I440fx => "pci.0".to_owned(),
         };
-        args.blockdev(&disk_node(disk));
+        match disk.transport {
+            Transport::Nbd => args.blockdev(&disk_node(disk)),
+            Transport::VhostUser { .. } => {
+                let path = comma_safe(&disk.socket);
+                args.option("-chardev", format!("socket,id={},path={path}", chardev_name(disk)));
+            }
+        }
         let mut device = disk_device(disk, &bus);
         if let Some(fields) = device.as_object_mut() {
             fields.insert("bootindex".to_owned(), json!(index));
@@ -171,16 +185,36 @@ pub(crate) fn disk_node(disk: &Disk) -> Value {
     })
 }
 
+/// The socket of a disk whose server works in the guest's memory, as `chardev-add` takes it.
+pub(crate) fn disk_chardev(disk: &Disk) -> Value {
+    let address = json!({"type": "unix", "data": {"path": disk.socket}});
+    json!({
+        "id": chardev_name(disk),
+        "backend": {"type": "socket", "data": {"addr": address, "server": false}},
+    })
+}
+
 /// The device of a disk, also what `device_add` takes.
 pub(crate) fn disk_device(disk: &Disk, bus: &str) -> Value {
-    let driver = match disk.model {
-        DiskModel::Nvme => "nvme",
-        DiskModel::VirtioBlk => "virtio-blk-pci",
+    let driver = match (disk.model, disk.transport) {
+        (DiskModel::Nvme, _) => "nvme",
+        (DiskModel::VirtioBlk, Transport::Nbd) => "virtio-blk-pci",
+        // The guest gets its serial number from the server.
+        (DiskModel::VirtioBlk, Transport::VhostUser { queue_count }) => {
+            return json!({
+                "driver": "vhost-user-blk-pci", "id": device_name(disk), "bus": bus,
+                "chardev": chardev_name(disk), "num-queues": queue_count,
+            });
+        }
     };
     json!({
         "driver": driver, "id": device_name(disk), "bus": bus,
         "drive": node_name(disk), "serial": disk.serial,
     })
+}
+
+pub(crate) fn chardev_name(disk: &Disk) -> String {
+    format!("vhost-{}", disk.serial)
 }
 
 pub(crate) fn node_name(disk: &Disk) -> String {

@@ -6,7 +6,12 @@ use super::*;
 use crate::spec::{Identity, ec2_uuid};
 
 fn spec(platform: Platform, model: DiskModel) -> Spec {
-    let disk = |serial: &str| Disk { socket: format!("{serial}.nbd"), serial: serial.to_owned(), model };
+    let disk = |serial: &str| Disk {
+        socket: format!("{serial}.nbd"),
+        transport: Transport::Nbd,
+        serial: serial.to_owned(),
+        model,
+    };
     Spec {
         identity: Identity {
             instance_id: "i-0123456789abcdef0".to_owned(),
@@ -86,6 +91,30 @@ fn an_older_type_gets_conventional_pci_and_uefi_gets_flash() {
     assert!(args.contains(r#""filename":"/d/\"vars""#), "{args}");
     assert!(args.contains(r#""bus":"pci.0","drive":"node-vol0aaaaaaaaaaaaaaa2","driver":"virtio-blk-pci""#));
     assert!(!args.contains("pcie-root-port") && !args.contains("-netdev"), "{args}");
+}
+
+#[test]
+fn a_disk_whose_server_works_in_the_guests_memory_shares_it() {
+    let mut spec = spec(Platform::I440fx, DiskModel::VirtioBlk);
+    for disk in &mut spec.disks {
+        disk.socket = "v,1".to_owned();
+        disk.transport = Transport::VhostUser { queue_count: 2 };
+    }
+    let args = joined(&spec, Accelerator::Kvm);
+    let expected = [
+        "-machine pc,usb=off,vmport=off,graphics=off,memory-backend=ram\n",
+        "-m 512M\n-object {\"id\":\"ram\",\"qom-type\":\"memory-backend-memfd\",\"seal\":true,\"share\":true,\"size\":536870912}\n",
+        "-chardev socket,id=vhost-vol0aaaaaaaaaaaaaaa1,path=v,,1\n",
+        "-device {\"bootindex\":0,\"bus\":\"pci.0\",\"chardev\":\"vhost-vol0aaaaaaaaaaaaaaa1\",\"driver\":\"vhost-user-blk-pci\",\"id\":\"disk-vol0aaaaaaaaaaaaaaa1\",\"num-queues\":2}\n",
+    ];
+    for part in expected {
+        assert!(args.contains(part), "{part} in {args}");
+    }
+    assert!(!args.contains("-blockdev"), "{args}");
+    let chardev = disk_chardev(&spec.disks[0]);
+    assert_eq!(chardev["backend"]["data"]["addr"]["data"]["path"], "v,1");
+    spec.disks[1].model = DiskModel::Nvme;
+    assert!(arguments(&spec, Accelerator::Kvm).is_err());
 }
 
 #[test]

@@ -6,7 +6,7 @@ mod supervisor;
 use std::path::Path;
 use std::sync::Arc;
 
-use hypervisor::Qemu;
+use hypervisor::{Qemu, Transport};
 use model::{Clock, IdGen, OsIdGen, SystemClock};
 use tokio::net::UnixStream;
 use tokio::signal::unix::{SignalKind, signal};
@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::exit::{ExitReason, ExitRecord};
 use crate::port;
 use crate::spec::{self, Firmware, MachineSpec, Platform};
-use crate::volumes;
+use crate::{transport, volumes};
 use shared::{Commands, Shared};
 use supervisor::Supervisor;
 
@@ -76,6 +76,9 @@ async fn live(directory: &Path, clock: Arc<dyn Clock>, ids: Arc<dyn IdGen>) -> R
 async fn boot_and_watch(shared: &Arc<Shared>, commands: Commands) -> Result<ExitReason> {
     let spec = &shared.spec;
     let terminate = signal(SignalKind::terminate()).map_err(|e| Error::io("listen for SIGTERM", e))?;
+    let qemu = Qemu::find(spec.qemu_binary.as_deref()).await?;
+    let accelerator = hypervisor::accelerator::choose(&qemu, &spec.accelerator_cache_file).await?;
+    shared.volumes.set_transport(transport::choose(spec, &qemu, accelerator).await);
     for volume in &spec.volumes {
         shared.volumes.open(volume).await?;
         shared.attached(volume.volume_id.clone());
@@ -85,9 +88,7 @@ async fn boot_and_watch(shared: &Arc<Shared>, commands: Commands) -> Result<Exit
         shared.set_port(port::open(&shared.directory, network, shared.metadata.clone(), clock, ids)?);
     }
     let console = ConsoleLog::create(&shared.directory, spec.console_bytes_max)?;
-    let qemu = Qemu::find(spec.qemu_binary.as_deref()).await?;
-    let accelerator = hypervisor::accelerator::choose(&qemu, &spec.accelerator_cache_file).await?;
-    let description = describe(&shared.directory, spec)?;
+    let description = describe(&shared.directory, spec, shared.volumes.transport())?;
     let started = qemu.start(&shared.directory, &description, accelerator).await?;
     tracing::info!(accelerator = accelerator.as_str(), "the machine runs");
     shared.running(accelerator, started.process.pid());
@@ -102,7 +103,7 @@ async fn boot_and_watch(shared: &Arc<Shared>, commands: Commands) -> Result<Exit
 }
 
 /// What QEMU should look like, as `hypervisor` says it.
-fn describe(directory: &Path, spec: &MachineSpec) -> Result<hypervisor::Spec> {
+fn describe(directory: &Path, spec: &MachineSpec, transport: Transport) -> Result<hypervisor::Spec> {
     let (platform, nic_model) = match spec.platform {
         Platform::Nitro => (hypervisor::Platform::Q35, hypervisor::NicModel::VirtioNet),
         Platform::Xen => (hypervisor::Platform::I440fx, hypervisor::NicModel::VirtioNet),
@@ -122,19 +123,20 @@ fn describe(directory: &Path, spec: &MachineSpec) -> Result<hypervisor::Spec> {
         memory_mib: spec.memory_mib,
         platform,
         firmware: firmware(directory, spec.firmware)?,
-        disks: spec.volumes.iter().map(|volume| disk(spec.platform, volume)).collect(),
+        disks: spec.volumes.iter().map(|volume| disk(spec.platform, transport, volume)).collect(),
         nic: nic.transpose()?,
         spare_ports: SPARE_PORTS,
     })
 }
 
-pub(crate) fn disk(platform: Platform, volume: &spec::VolumeSpec) -> hypervisor::Disk {
+pub(crate) fn disk(platform: Platform, transport: Transport, volume: &spec::VolumeSpec) -> hypervisor::Disk {
     let model = match platform {
         Platform::Nitro => hypervisor::DiskModel::Nvme,
         Platform::Xen => hypervisor::DiskModel::VirtioBlk,
     };
-    let (socket, serial) = (volumes::socket_name(&volume.volume_id), volumes::serial(&volume.volume_id));
-    hypervisor::Disk { socket, serial, model }
+    let volume_id = &volume.volume_id;
+    let (socket, serial) = (volumes::socket_name(volume_id, transport), volumes::serial(volume_id));
+    hypervisor::Disk { socket, transport, serial, model }
 }
 
 /// The variable store is made once and then belongs to the instance: boot entries survive stops.

@@ -67,7 +67,7 @@ impl Shared {
             network_bytes_out: 0,
         };
         let metadata = Service::new(spec.metadata.clone(), Arc::clone(&clock), Arc::clone(&ids));
-        let volumes = Volumes::new(directory, &spec.store_directory, Arc::clone(&ids));
+        let volumes = Volumes::new(directory, &spec.store_directory, Arc::clone(&ids), Arc::clone(&clock));
         let shared = Self {
             directory: directory.to_owned(),
             spec,

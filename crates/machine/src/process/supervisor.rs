@@ -277,7 +277,7 @@ impl Supervisor {
             }
         };
         self.shared.volumes.open(&volume).await?;
-        let disk = super::disk(self.shared.spec.platform, &volume);
+        let disk = self.disk(&volume);
         if let Err(error) = self.qmp.attach_disk(&disk, &bus).await {
             self.shared.volumes.close(&volume.volume_id).await?;
             return Err(error.into());
@@ -290,6 +290,10 @@ impl Supervisor {
         Ok(())
     }
 
+    fn disk(&self, volume: &VolumeSpec) -> hypervisor::Disk {
+        super::disk(self.shared.spec.platform, self.shared.volumes.transport(), volume)
+    }
+
     /// The root volume stays: its port is not one that can be emptied.
     async fn detach(&mut self, volume_id: &VolumeId) -> Result<()> {
         let found = self.attached.iter().skip(1).find(|volume| volume.volume_id == *volume_id);
@@ -298,7 +302,7 @@ impl Supervisor {
         if self.leaving.iter().any(|(_, leaving)| leaving.volume_id == *volume_id) {
             return Ok(());
         }
-        let device = self.qmp.detach_disk(&super::disk(self.shared.spec.platform, &volume)).await?;
+        let device = self.qmp.detach_disk(&self.disk(&volume)).await?;
         self.leaving.push((device, volume));
         Ok(())
     }
@@ -306,7 +310,7 @@ impl Supervisor {
     async fn device_gone(&mut self, device: &str) {
         let Some(position) = self.leaving.iter().position(|(name, _)| name == device) else { return };
         let (_, volume) = self.leaving.remove(position);
-        let forgotten = self.qmp.forget_disk(&super::disk(self.shared.spec.platform, &volume)).await;
+        let forgotten = self.qmp.forget_disk(&self.disk(&volume)).await;
         complain("disconnect a detached volume", forgotten);
         if let Err(error) = self.shared.volumes.close(&volume.volume_id).await {
             tracing::error!(error = error.chain(), "a detached volume could not be closed cleanly");

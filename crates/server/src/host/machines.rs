@@ -9,7 +9,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use control::ports::{ExitCause, HostError, HostErrorKind, MachineSpec, MachineStatus, Shutdown};
 use futures::future::join_all;
 use hypervisor::Qemu;
-use machine::{Client, ExitReason, ExitRecord, Found, State, Status};
+use machine::{Client, DiskTransport, ExitReason, ExitRecord, Found, State, Status};
 use model::{InstanceId, StateReason, Timestamp};
 
 use super::owned::Owner;
@@ -31,6 +31,7 @@ pub(super) struct Machines {
     dir: PathBuf,
     store_dir: PathBuf,
     accelerator_cache_file: PathBuf,
+    disk_transport: DiskTransport,
     exe: PathBuf,
     memory: Mutex<Memory>,
 }
@@ -45,11 +46,12 @@ struct Memory {
 }
 
 impl Machines {
-    pub(super) fn new(data: &DataDir, exe: PathBuf) -> Self {
+    pub(super) fn new(data: &DataDir, exe: PathBuf, disk_transport: DiskTransport) -> Self {
         Self {
             dir: data.machines(),
             store_dir: data.store(),
             accelerator_cache_file: data.cache().join("accelerator.json"),
+            disk_transport,
             exe,
             memory: Mutex::default(),
         }
@@ -99,6 +101,7 @@ impl Machines {
         let directories = Directories {
             store: &self.store_dir,
             accelerator_cache_file: &self.accelerator_cache_file,
+            disk_transport: self.disk_transport,
             volume: volume_dir,
         };
         let machine_spec = spec::machine_spec(spec, &directories)?;

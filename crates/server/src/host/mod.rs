@@ -18,6 +18,7 @@ use control::ports::{
     self, FrozenExtent, HostError, HostErrorKind, HostResult, MachineSpec, MachineStatus, Shutdown,
     VolumeSpec,
 };
+use machine::DiskTransport;
 use model::{InstanceId, Timestamp};
 
 use self::machines::Machines;
@@ -34,14 +35,14 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    pub(crate) fn open(data: &DataDir, exe: PathBuf) -> Result<Self> {
+    pub(crate) fn open(data: &DataDir, exe: PathBuf, disk_transport: DiskTransport) -> Result<Self> {
         for dir in [data.volumes(), data.machines(), data.cache()] {
             blockstore::durable::create_dir_all(&dir)
                 .map_err(|e| Error::caused(format!("make {}", dir.display()), e))?;
         }
         Ok(Self {
             volumes: Volumes::new(data.volumes()),
-            machines: Machines::new(data, exe),
+            machines: Machines::new(data, exe, disk_transport),
             clearings: AtomicU64::new(0),
         })
     }

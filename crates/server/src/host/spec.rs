@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use control::ports::{HostError, HostErrorKind, MachineSpec, MachineVolume};
 use machine::{
-    BaseSpec, Firmware, MetadataSpec, NamedGroup, NetworkSpec, Platform, RuleProtocol, RuleSpec,
-    SPEC_VERSION, VolumeSpec,
+    BaseSpec, DiskTransport, Firmware, MetadataSpec, NamedGroup, NetworkSpec, Platform, RuleProtocol,
+    RuleSpec, SPEC_VERSION, VolumeSpec,
 };
 use model::image::BootMode;
 use model::{RulePeer, SecurityGroupRule};
@@ -20,10 +20,11 @@ const SPEC_FILE: &str = "machine.json";
 const RESOLVERS_FILE: &str = "/etc/resolv.conf";
 const DNS_PORT: u16 = 53;
 
-/// Where things are on this host.
+/// Where things are on this host, and how they are reached.
 pub(super) struct Directories<'a> {
     pub(super) store: &'a Path,
     pub(super) accelerator_cache_file: &'a Path,
+    pub(super) disk_transport: DiskTransport,
     pub(super) volume: &'a (dyn Fn(&str) -> Result<PathBuf, HostError> + Sync),
 }
 
@@ -49,6 +50,7 @@ pub(super) fn machine_spec(
         volumes,
         network: Some(network(spec)),
         metadata: metadata(spec),
+        disk_transport: directories.disk_transport,
         store_directory: directories.store.to_owned(),
         qemu_binary: None,
         accelerator_cache_file: directories.accelerator_cache_file.to_owned(),

@@ -16,6 +16,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::accept::accept;
 use crate::volume::Volume;
 use session::{Held, Session};
 
@@ -24,7 +25,6 @@ const CONNECTIONS_MAX: usize = 64;
 const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(30);
 /// How long a client may take to fetch its last replies after a shutdown.
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
-const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// What clients are offered. The empty name means this export as well.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,23 +52,6 @@ pub async fn serve(volume: Volume, listener: UnixListener, export: Export, shutd
     connections.close();
     if tokio::time::timeout(DRAIN_TIME_MAX, connections.wait()).await.is_err() {
         tracing::warn!(export = export.name, "a client did not fetch its replies before the end");
-    }
-}
-
-async fn accept(listener: &UnixListener, shutdown: &CancellationToken) -> Option<UnixStream> {
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = shutdown.cancelled() => return None,
-        };
-        match accepted {
-            Ok((stream, _)) => return Some(stream),
-            // Out of file descriptors, usually: clients that leave make room.
-            Err(error) => {
-                tracing::warn!(%error, "accept an NBD client");
-                tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
-            }
-        }
     }
 }
 

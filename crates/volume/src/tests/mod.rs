@@ -9,6 +9,8 @@ mod nbd_clients;
 mod nbd_fuzz;
 mod oracle;
 mod snapshots;
+mod vhost;
+mod vhost_client;
 
 use std::path::Path;
 use std::sync::Arc;
