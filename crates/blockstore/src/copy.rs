@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::format::node::PackRef;
 use crate::format::pack::Packed;
 use crate::format::{BLOCK_BYTES, BLOCK_BYTES_U64, BlockId, IdMap, LEAF_BLOCKS, PackId};
+use crate::index::Place;
 use crate::root::Root;
 use crate::tree::LeafDifference;
 use crate::writer::{WriteStats, Writer};
@@ -98,16 +99,17 @@ impl Copy<'_> {
         }
         let mut block = u64::from(leaf.index) * LEAF_BLOCKS as u64;
         let places: Vec<_> = old.into_iter().zip(new).collect();
-        for run in places.chunk_by(|(_, a), (_, b)| a.is_some() == b.is_some()) {
+        // Only what the old leaf had: the last leaf has room beyond the end of the root.
+        let goes = |(old, new): &(Option<Place>, Option<Place>)| old.is_some() && new.is_none();
+        for run in places.chunk_by(|a, b| goes(a) == goes(b)) {
             for ((old, new), block) in run.iter().zip(block..) {
                 if let Some(new) = new.filter(|_| old != new) {
                     let pack = packs.get(&new.pack).copied();
                     gathered.push(pack.unwrap_or(PackRef { id: new.pack, table_in: None }), new.slot, block);
                 }
             }
-            let is_zeroed = run.iter().any(|(old, new)| old.is_some() && new.is_none());
             let len = run.len() as u64;
-            if is_zeroed {
+            if run.first().is_some_and(goes) {
                 self.writer.zero(block * BLOCK_BYTES_U64, len * BLOCK_BYTES_U64).await?;
             }
             block += len;

@@ -77,3 +77,15 @@ async fn a_base_must_be_a_pair() {
     let refused = target.copy_from(&source, &large, Some((&small, &copy))).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Invalid);
 }
+
+#[tokio::test]
+async fn zeros_at_the_end_of_a_small_disk_are_copied_on_a_base() {
+    let store = open(&Store::in_memory(), 1, Options::default()).await;
+    let (source, target) = (store.domain("eu", &secret(1)), store.domain("us", &secret(2)));
+    let size = 12 * BLOCK as u64;
+    let (v1, _) = write(&source, None, size, &[(0, &noise(1, 12 * BLOCK))]).await;
+    let (copy1, _) = target.copy_from(&source, &v1, None).await.unwrap();
+    let (v2, _) = write(&source, Some(&v1), size, &[(9 * BLOCK as u64, &[0; 3 * BLOCK])]).await;
+    let (copy2, _) = target.copy_from(&source, &v2, Some((&v1, &copy1))).await.unwrap();
+    assert_eq!(read_all(&target, &copy2).await.unwrap(), read_all(&source, &v2).await.unwrap());
+}
