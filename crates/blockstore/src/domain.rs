@@ -6,6 +6,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::node::{Leaf, NodeRef};
 use crate::format::snapshot::{SNAPSHOT_BYTES_MAX, Snapshot};
 use crate::format::{BLOCK_BYTES_U64, BlockId, LEAF_BLOCKS, LEAF_BYTES};
+use crate::gc::Ledger;
 use crate::index::{Index, Place};
 use crate::keys::DomainKeys;
 use crate::objects::{Put, named};
@@ -25,11 +26,17 @@ pub(crate) struct DomainInner {
     pub(crate) store: Arc<StoreInner>,
     pub(crate) keys: DomainKeys,
     pub(crate) index: Arc<Index>,
+    pub(crate) ledger: Arc<Ledger>,
 }
 
 impl Domain {
-    pub(crate) fn new(store: Arc<StoreInner>, keys: DomainKeys, index: Arc<Index>) -> Self {
-        Self { inner: Arc::new(DomainInner { store, keys, index }) }
+    pub(crate) fn new(
+        store: Arc<StoreInner>,
+        keys: DomainKeys,
+        index: Arc<Index>,
+        ledger: Arc<Ledger>,
+    ) -> Self {
+        Self { inner: Arc::new(DomainInner { store, keys, index, ledger }) }
     }
 
     pub fn id(&self) -> &str {
@@ -44,7 +51,9 @@ impl Domain {
     }
 
     pub async fn reader(&self, root: &Root) -> Result<Reader> {
-        Ok(Reader::new(Arc::clone(&self.inner), self.inner.tree(root).await?))
+        // Before the tree is opened: from here on no collection begins without knowing of it.
+        let lease = Arc::new(self.inner.ledger.lease(Some(root)));
+        Ok(Reader::new(Arc::clone(&self.inner), self.inner.tree(root).await?, lease))
     }
 
     /// Names a root under an opaque key, until `retract`. Again with the same root is fine; with
@@ -58,7 +67,7 @@ impl Domain {
             root: root.node_pack(),
             size_bytes: root.size_bytes(),
             parent: parent.map(Root::node_pack),
-            epoch: 0,
+            epoch: self.inner.ledger.epoch(),
         };
         let store = &self.inner.store;
         let salt = model::id_gen::random_bytes(&*store.ids);
@@ -73,6 +82,7 @@ impl Domain {
                 ));
             }
         }
+        self.inner.ledger.settle(root);
         Ok(())
     }
 

@@ -148,6 +148,7 @@ impl DomainInner {
 
     pub(crate) async fn sealed_frame(&self, table: &PackTable, number: u32) -> Result<Bytes> {
         let frame = table.frame(number)?;
+        self.ledger.read(self, table.id.into());
         let path = self.pack_path(table.id);
         let got = self.store.objects.get_range(&path, frame.offset..frame.end()).await;
         got.map_err(Error::missing_is_corrupt)

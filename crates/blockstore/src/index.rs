@@ -4,6 +4,7 @@
 //! any entry costs space, not data. Above its bound it keeps a sample of the ids; one hit then
 //! brings a whole directory, whose neighbours almost always follow.
 
+use std::collections::HashSet;
 use std::collections::hash_map::Entry;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -99,6 +100,15 @@ impl Index {
         }
     }
 
+    /// Forgets packs that nobody may refer to any more.
+    pub(crate) fn forget_all(&self, packs: &HashSet<PackId>) {
+        let mut state = self.state();
+        let numbers: HashSet<u32> = packs.iter().filter_map(|pack| state.numbers.remove(pack)).collect();
+        if !numbers.is_empty() {
+            state.entries.retain(|_, (number, _)| !numbers.contains(number));
+        }
+    }
+
     /// Reads the newest directories of the domain, once a process.
     pub(crate) async fn seed(&self, domain: &DomainInner) -> Result<()> {
         self.seeded.get_or_try_init(|| self.read_newest(domain)).await.copied()
@@ -123,7 +133,7 @@ impl Index {
 
     /// Reads one pack's directory. A damaged one is left out: its blocks are stored anew.
     pub(crate) async fn learn(&self, domain: &DomainInner, id: PackId) -> Result<()> {
-        if self.knows(id) {
+        if self.knows(id) || domain.ledger.is_condemned(id.into()) {
             return Ok(());
         }
         match domain.directory(id).await {

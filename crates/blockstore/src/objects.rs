@@ -128,6 +128,25 @@ pub(crate) fn named(kind: &str, domain: &str, key: &str) -> Path {
     Path::from(format!("{kind}/{}/{}", component(domain), component(key)))
 }
 
+/// The key that `named` made this component of; None where it makes no such component.
+pub(crate) fn key_of(component: &str) -> Option<String> {
+    let mut bytes = Vec::new();
+    let mut rest = component.strip_prefix('=').filter(|rest| rest.is_empty()).unwrap_or(component).bytes();
+    while let Some(byte) = rest.next() {
+        match byte {
+            b'=' => {
+                let digits = [rest.next()?, rest.next()?];
+                let mut decoded = [0];
+                hex::decode_to_slice(digits, &mut decoded).ok()?;
+                bytes.extend(decoded);
+            }
+            byte => bytes.push(byte),
+        }
+    }
+    let key = String::from_utf8(bytes).ok()?;
+    (self::component(&key) == component).then_some(key)
+}
+
 /// Any string as one path component, different strings as different ones.
 fn component(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -149,6 +168,12 @@ mod tests {
         assert_eq!(component("acct-1_b"), "acct-1_b");
         assert_eq!(component("../a b"), "=2e=2e=2fa=20b");
         assert_eq!(component(""), "=");
+        for key in ["acct-1_b", "../a b", "", "=", "\u{e9}=2e"] {
+            assert_eq!(key_of(&component(key)).as_deref(), Some(key));
+        }
+        for none in ["=2", "=zz", "=2E", "=61", "a b", "=ff"] {
+            assert_eq!(key_of(none), None, "{none}");
+        }
         assert_eq!(named("snap", "a/b", "k").as_ref(), "snap/a=2fb/k");
         assert_eq!(sharded("pack", "d", &[0xab; 32]).as_ref(), format!("pack/d/ab/{}", "ab".repeat(32)));
     }

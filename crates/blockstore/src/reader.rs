@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::format::node::{Leaf, Run};
 use crate::format::pack::PackTable;
 use crate::format::{BLOCK_BYTES, BLOCK_BYTES_U64, LEAF_BYTES};
+use crate::gc::Lease;
 use crate::tree::Tree;
 
 /// Frames that one read fetches at once.
@@ -22,6 +23,8 @@ const FETCHES: usize = 8;
 pub struct Reader {
     domain: Arc<DomainInner>,
     tree: Tree,
+    /// The root counts as live while anybody reads it.
+    _lease: Arc<Lease>,
 }
 
 /// A part of a read that one frame answers.
@@ -35,8 +38,8 @@ struct Piece {
 }
 
 impl Reader {
-    pub(crate) const fn new(domain: Arc<DomainInner>, tree: Tree) -> Self {
-        Self { domain, tree }
+    pub(crate) const fn new(domain: Arc<DomainInner>, tree: Tree, lease: Arc<Lease>) -> Self {
+        Self { domain, tree, _lease: lease }
     }
 
     pub const fn size_bytes(&self) -> u64 {

@@ -1,9 +1,10 @@
 //! A store: an object store with a format, its caches, and the domains in it.
 
+use std::collections::HashMap;
 use std::path::Path as FilePath;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use model::IdGen;
+use model::{Clock, IdGen, SystemClock};
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use object_store::path::Path;
@@ -13,6 +14,7 @@ use crate::domain::Domain;
 use crate::durable::DurableLocal;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::store::{STORE_BYTES, StoreHeader};
+use crate::gc::Ledger;
 use crate::index::Index;
 use crate::keys::{DomainKeys, DomainSecret};
 use crate::objects::Objects;
@@ -44,6 +46,8 @@ pub struct Options {
     pub writer_leaf_bytes: usize,
     /// Frames that are compressed at once.
     pub compression_tasks: usize,
+    /// What leases and the collector's waiting times are measured with.
+    pub clock: Arc<dyn Clock>,
 }
 
 impl Default for Options {
@@ -58,6 +62,7 @@ impl Default for Options {
             node_pack_bytes: 1 << 20,
             writer_leaf_bytes: 32 << 20,
             compression_tasks: std::thread::available_parallelism().map_or(2, usize::from),
+            clock: Arc::new(SystemClock::new()),
         }
     }
 }
@@ -77,6 +82,7 @@ pub(crate) struct StoreInner {
     pub(crate) workers: Workers,
     /// Most recently used last.
     indexes: Mutex<Vec<(Fingerprint, Arc<Index>)>>,
+    ledgers: Mutex<HashMap<Fingerprint, Arc<Ledger>>>,
 }
 
 impl Store {
@@ -104,8 +110,9 @@ impl Store {
         let caches =
             Caches::new(options.frame_cache_bytes, options.node_cache_bytes, options.directory_cache_bytes);
         let workers = Workers::start(options.compression_tasks)?;
-        let indexes = Mutex::default();
-        Ok(Self { inner: Arc::new(StoreInner { objects, ids, options, caches, workers, indexes }) })
+        let (indexes, ledgers) = (Mutex::default(), Mutex::default());
+        let inner = StoreInner { objects, ids, options, caches, workers, indexes, ledgers };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// A local directory, made where it is missing. A put that has returned survives a power cut.
@@ -123,12 +130,18 @@ impl Store {
     /// The domain of this id. Any string is an id; the secret must be the same every time.
     pub fn domain(&self, id: &str, secret: &DomainSecret) -> Domain {
         let keys = DomainKeys::derive(id, secret);
-        let index = self.inner.index(keys.fingerprint);
-        Domain::new(Arc::clone(&self.inner), keys, index)
+        let (index, ledger) = (self.inner.index(keys.fingerprint), self.inner.ledger(keys.fingerprint));
+        Domain::new(Arc::clone(&self.inner), keys, index, ledger)
     }
 }
 
 impl StoreInner {
+    /// The ledger that all handles of a domain share, for as long as the store is open.
+    fn ledger(&self, fingerprint: Fingerprint) -> Arc<Ledger> {
+        let mut ledgers = self.ledgers.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(ledgers.entry(fingerprint).or_default())
+    }
+
     /// The index that all handles of a domain share.
     fn index(&self, fingerprint: Fingerprint) -> Arc<Index> {
         let mut indexes = self.indexes.lock().unwrap_or_else(PoisonError::into_inner);

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use cli::Environment;
-use server::{AccountOptions, ServeOptions};
+use server::{AccountOptions, GcOptions, ServeOptions, StoreOptions};
 
 /// Machine images for everyone who has a computer: an EC2-API-compatible image service in one program
 #[derive(Debug, Parser)]
@@ -20,6 +20,8 @@ struct Line {
 enum Command {
     Serve(ServeOptions),
     Account(AccountOptions),
+    Gc(GcOptions),
+    Store(StoreOptions),
     /// Be the process of one instance; started by the server
     #[command(hide = true)]
     Machine {
@@ -58,10 +60,9 @@ fn main() -> anyhow::Result<ExitCode> {
             let exe = std::env::current_exe().context("find the own program")?;
             in_runtime(server::serve(options, data, exe))?.map_err(|e| of_server(&e))
         }
-        Command::Account(options) => match in_runtime(options.run(data))? {
-            Ok(line) => cli::print(&line).map_err(|e| of_client(&e)),
-            Err(error) => Err(of_server(&error)),
-        },
+        Command::Account(options) => printed(in_runtime(options.run(data))?),
+        Command::Gc(options) => printed(in_runtime(options.run(data))?),
+        Command::Store(options) => printed(in_runtime(options.run(data))?),
         Command::Client(command) => in_runtime(command.run(&environment))?.map_err(|e| of_client(&e)),
     };
     Ok(ended.map_or_else(ExitCode::from, |()| ExitCode::SUCCESS))
@@ -74,6 +75,11 @@ fn in_runtime<T>(work: impl Future<Output = T>) -> anyhow::Result<T> {
     // A blocked disk must not keep a program that is done.
     runtime.shutdown_background();
     Ok(done)
+}
+
+fn printed(done: server::Result<String>) -> Result<(), u8> {
+    let lines = done.map_err(|e| of_server(&e))?;
+    cli::print(&lines).map_err(|e| of_client(&e))
 }
 
 fn of_server(error: &server::Error) -> u8 {

@@ -1,23 +1,18 @@
 //! `katagami account create`: works whether a server runs on the data directory or not.
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use control::Env;
-use metastore::Metastore;
-use model::{AccountId, OsIdGen, SystemClock};
+use model::AccountId;
 
-use crate::admin::{self, Reply, Request};
+use crate::admin::{Reply, Request};
+use crate::administrator::{self, Administrator};
 use crate::data_dir::DataDir;
 use crate::error::{Error, Result};
-use crate::options::chosen_data;
+use crate::options::existing_data;
 use crate::profiles;
 
 const NAME_CHARACTERS_MAX: usize = 64;
-const ATTEMPTS: u32 = 100;
-const PAUSE: Duration = Duration::from_millis(50);
 
 /// Manage accounts of the server on this host
 #[derive(Debug, Args)]
@@ -47,12 +42,14 @@ impl AccountOptions {
     pub async fn run(self, default_data: Option<PathBuf>) -> Result<String> {
         let AccountCommand::Create { name, data } = self.command;
         check_name(&name)?;
-        let path = chosen_data(data, default_data)?;
-        if !path.is_dir() {
-            return Err(Error::usage(format!("there is no data directory {}", path.display()))
-                .with_hint("katagami serve makes one; name the server's with --data"));
+        let data = DataDir::open(&existing_data(data, default_data)?)?;
+        let reply = administrator::ask(&data, &Request::AccountCreate { name: name.clone() }).await?;
+        if let Reply::Taken = reply {
+            return Err(Error::conflict(format!("there is an account {name} already"))
+                .with_hint(format!("its access key is in {}", data.credentials_file().display())));
         }
-        create(&DataDir::open(&path)?, &name).await
+        let Reply::AccountId(id) = reply else { return Err(reply.unexpected()) };
+        Ok(id)
     }
 }
 
@@ -66,63 +63,15 @@ fn check_name(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Asks the server if there is one, and is the one process on the directory if not. A server that is just
-/// starting or stopping has the lock but no socket.
-async fn create(data: &DataDir, name: &str) -> Result<String> {
-    for _ in 0..ATTEMPTS {
-        let request = Request::AccountCreate { name: name.to_owned() };
-        let reply = if let Some(_lock) = data.try_lock()? {
-            let clock = Arc::new(SystemClock::new());
-            let metastore = Metastore::open(&data.metastore_file(), clock).await?;
-            Some(answer(data, &metastore, &local_env(), None, request).await)
-        } else {
-            admin::ask(data, &request).await?
-        };
-        match reply {
-            Some(Reply::AccountId(id)) => return Ok(id),
-            Some(Reply::Taken) => {
-                return Err(Error::conflict(format!("there is an account {name} already"))
-                    .with_hint(format!("its access key is in {}", data.credentials_file().display())));
-            }
-            Some(Reply::Failed(why)) => return Err(Error::new(why)),
-            None => tokio::time::sleep(PAUSE).await,
-        }
-    }
-    Err(Error::conflict(format!("another process uses {} and does not answer", data.path().display())))
-}
-
-/// Carries an administrator's request out.
-pub(crate) async fn answer(
-    data: &DataDir,
-    metastore: &Metastore,
-    env: &Env,
-    endpoint_url: Option<&str>,
-    request: Request,
-) -> Reply {
-    let Request::AccountCreate { name } = request;
-    let created = async {
-        check_name(&name)?;
-        // The first account is the one that everything falls back to.
-        control::ensure_first_account(metastore, env).await?;
-        let created = control::create_account(metastore, env, &name).await?;
-        profiles::write(data, metastore, endpoint_url).await?;
-        Ok::<_, Error>(created)
-    };
-    match created.await {
-        Ok(Some(created)) => Reply::AccountId(created.account.account_id.to_string()),
-        Ok(None) => Reply::Taken,
-        Err(error) => Reply::Failed(error.chain()),
-    }
-}
-
-/// Enough of an environment to make an account; no client ever sees its endpoint or its tokens.
-fn local_env() -> Env {
-    Env {
-        clock: Arc::new(SystemClock::new()),
-        ids: Arc::new(OsIdGen),
-        token_key: [0; 32],
-        endpoint: String::new(),
-    }
+/// Makes an account and its profile.
+pub(crate) async fn create(administrator: &Administrator, name: &str) -> Result<Reply> {
+    let Administrator { data, metastore, env, endpoint_url, .. } = administrator;
+    check_name(name)?;
+    // The first account is the one that everything falls back to.
+    control::ensure_first_account(metastore, env).await?;
+    let created = control::create_account(metastore, env, name).await?;
+    profiles::write(data, metastore, endpoint_url.as_deref()).await?;
+    Ok(created.map_or(Reply::Taken, |created| Reply::AccountId(created.account.account_id.to_string())))
 }
 
 #[cfg(test)]

@@ -1,24 +1,33 @@
 //! The administrator's socket `DIR/admin.sock`: what only the owner of the data directory may ask of a running
 //! server. One JSON line each way.
 
-use std::future::Future;
 use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::administrator::Administrator;
 use crate::data_dir::DataDir;
 use crate::error::{Error, Result};
+use crate::store::{CollectedDomain, StoreUsage};
 
 const SOCKET: &str = "admin.sock";
-const LINE_BYTES_MAX: u64 = 64 << 10;
+const REQUEST_BYTES_MAX: u64 = 64 << 10;
+const REPLY_BYTES_MAX: u64 = 16 << 20;
+const REQUEST_TIME_MAX: Duration = Duration::from_mins(1);
+/// A collection of a large store takes its time.
+const REPLY_TIME_MAX: Duration = Duration::from_hours(24);
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum Request {
     AccountCreate { name: String },
+    StoreCollect { now: bool, retire_secs: Option<u64>, acknowledge: bool },
+    StoreUsage,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -27,7 +36,16 @@ pub(crate) enum Reply {
     AccountId(String),
     /// The name is taken.
     Taken,
+    Collected(Vec<CollectedDomain>),
+    StoreUsage(StoreUsage),
     Failed(String),
+}
+
+impl Reply {
+    /// A server of another version may answer otherwise than asked.
+    pub(crate) fn unexpected(&self) -> Error {
+        Error::new(format!("understand the running server: it answered {self:?}"))
+    }
 }
 
 /// Listens in place of whatever a dead server left.
@@ -55,37 +73,34 @@ pub(crate) fn remove(data: &DataDir) {
     }
 }
 
-/// Answers one after the other until stopped.
-pub(crate) async fn serve<F, A>(listener: UnixListener, stop: CancellationToken, answer: F)
-where
-    F: Fn(Request) -> A,
-    A: Future<Output = Reply>,
-{
+/// Answers until stopped: each connection by itself, because some answers take long.
+pub(crate) async fn serve(listener: UnixListener, stop: CancellationToken, administrator: Administrator) {
+    let mut connections = JoinSet::new();
     while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
         match accepted {
             Ok((stream, _)) => {
-                let told = converse(stream, &answer);
-                if let Some(Err(error)) = stop.run_until_cancelled(told).await {
-                    tracing::debug!(%error, "an administrator's connection ended early");
-                }
+                while connections.try_join_next().is_some() {}
+                let (stop, administrator) = (stop.clone(), administrator.clone());
+                connections.spawn(async move {
+                    let told = converse(stream, &administrator);
+                    if let Some(Err(error)) = stop.run_until_cancelled(told).await {
+                        tracing::debug!(%error, "an administrator's connection ended early");
+                    }
+                });
             }
             Err(error) => {
                 tracing::warn!(%error, "accept an administrator's connection");
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
     }
 }
 
-async fn converse<F, A>(stream: UnixStream, answer: F) -> std::io::Result<()>
-where
-    F: Fn(Request) -> A,
-    A: Future<Output = Reply>,
-{
+async fn converse(stream: UnixStream, administrator: &Administrator) -> std::io::Result<()> {
     let mut stream = BufReader::new(stream);
-    let line = read_line(&mut stream).await?;
+    let line = read_line(&mut stream, REQUEST_BYTES_MAX, REQUEST_TIME_MAX).await?;
     let reply = match serde_json::from_slice(&line) {
-        Ok(request) => answer(request).await,
+        Ok(request) => administrator.answer(request).await,
         Err(error) => Reply::Failed(format!("not a request: {error}")),
     };
     let mut line = serde_json::to_vec(&reply)?;
@@ -93,10 +108,14 @@ where
     stream.write_all(&line).await
 }
 
-async fn read_line(stream: &mut BufReader<UnixStream>) -> std::io::Result<Vec<u8>> {
+async fn read_line(
+    stream: &mut BufReader<UnixStream>,
+    bytes_max: u64,
+    time_max: Duration,
+) -> std::io::Result<Vec<u8>> {
     let mut line = Vec::new();
-    let reading = async { stream.take(LINE_BYTES_MAX).read_until(b'\n', &mut line).await };
-    tokio::time::timeout(std::time::Duration::from_mins(1), reading).await??;
+    let reading = async { stream.take(bytes_max).read_until(b'\n', &mut line).await };
+    tokio::time::timeout(time_max, reading).await??;
     Ok(line)
 }
 
@@ -109,6 +128,6 @@ pub(crate) async fn ask(data: &DataDir, request: &Request) -> Result<Option<Repl
     let mut line = serde_json::to_vec(request).map_err(|e| Error::caused("ask the running server", e))?;
     line.push(b'\n');
     stream.write_all(&line).await.map_err(failed)?;
-    let line = read_line(&mut stream).await.map_err(failed)?;
+    let line = read_line(&mut stream, REPLY_BYTES_MAX, REPLY_TIME_MAX).await.map_err(failed)?;
     serde_json::from_slice(&line).map(Some).map_err(|e| Error::caused("understand the running server", e))
 }

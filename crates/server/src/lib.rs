@@ -4,6 +4,7 @@
 
 mod account;
 mod admin;
+mod administrator;
 mod data_dir;
 mod error;
 mod host;
@@ -16,9 +17,11 @@ mod options;
 mod profiles;
 mod reset;
 mod serve;
+mod store;
 
 pub use account::AccountOptions;
 pub use error::{Error, Result};
 pub use machine_process::machine;
 pub use options::ServeOptions;
 pub use serve::serve;
+pub use store::{GcOptions, StoreOptions};

@@ -122,6 +122,16 @@ pub(crate) fn chosen_data(named: Option<PathBuf>, default_data: Option<PathBuf>)
     })
 }
 
+/// For commands that look at a data directory, and must not make one of a typo.
+pub(crate) fn existing_data(named: Option<PathBuf>, default_data: Option<PathBuf>) -> Result<PathBuf> {
+    let path = chosen_data(named, default_data)?;
+    if path.is_dir() {
+        return Ok(path);
+    }
+    Err(Error::usage(format!("there is no data directory {}", path.display()))
+        .with_hint("katagami serve makes one; name the server's with --data"))
+}
+
 /// Relative paths in the file start at the file's directory.
 fn read(path: &Path) -> Result<FileOptions> {
     let text =

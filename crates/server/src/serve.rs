@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin;
+use crate::administrator::Administrator;
 use crate::data_dir::DataDir;
 use crate::error::{Error, Result};
 use crate::host::Host;
@@ -34,6 +35,7 @@ const TOKEN_KEY_SETTING: &str = "page_token_key";
 struct Service {
     data: DataDir,
     metastore: Metastore,
+    store: Store,
     env: Env,
     endpoint_url: String,
     routes: Arc<Routes>,
@@ -62,8 +64,7 @@ async fn open(config: &Config, data: DataDir, address: SocketAddr, exe: PathBuf)
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let ids: Arc<dyn IdGen> = Arc::new(OsIdGen);
     let metastore = Metastore::open(&data.metastore_file(), Arc::clone(&clock)).await?;
-    let store =
-        Store::open(Store::local(&data.store())?, Arc::clone(&ids), blockstore::Options::default()).await?;
+    let store = Store::open(Store::local(&data.store())?, Arc::clone(&ids), store_options(&clock)).await?;
     let endpoint = config.advertise.clone().unwrap_or_else(|| reachable(address).to_string());
     let token_key = token_key(&metastore, ids.as_ref()).await?;
     let endpoint_url = format!("http://{endpoint}");
@@ -85,13 +86,23 @@ async fn open(config: &Config, data: DataDir, address: SocketAddr, exe: PathBuf)
     let reset =
         config.emulator.then(|| Reset::new(metastore.clone(), env.clone(), Arc::clone(&host)).into_route());
     let routes = Arc::new(Routes::new(dispatcher, Arc::clone(&host), clock, reset, Limits::default()));
-    let runner =
-        Runner::new(metastore.clone(), store, port, env.clone(), wake, RunnerOptions { concurrency: 8 });
-    Ok(Service { data, metastore, env, endpoint_url, routes, runner, host })
+    let runner = Runner::new(
+        metastore.clone(),
+        store.clone(),
+        port,
+        env.clone(),
+        wake,
+        RunnerOptions { concurrency: 8 },
+    );
+    Ok(Service { data, metastore, store, env, endpoint_url, routes, runner, host })
+}
+
+fn store_options(clock: &Arc<dyn Clock>) -> blockstore::Options {
+    blockstore::Options { clock: Arc::clone(clock), ..blockstore::Options::default() }
 }
 
 async fn run(config: Config, service: Service, listener: TcpListener) -> Result<()> {
-    let Service { data, metastore, env, endpoint_url, routes, runner, host } = service;
+    let Service { data, metastore, store, env, endpoint_url, routes, runner, host } = service;
     let stop = CancellationToken::new();
     let asked = stop_signal()?;
     let admin_listener = admin::listen(&data)?;
@@ -99,13 +110,9 @@ async fn run(config: Config, service: Service, listener: TcpListener) -> Result<
     let runner_stop = runner.stop_token();
     let jobs = tokio::spawn(runner.run());
     let look = tokio::spawn(async move { host.look_at_qemu().await });
-    let (admin_stop, admin_data) = (stop.clone(), data.clone());
-    let admin = tokio::spawn(async move {
-        admin::serve(admin_listener, admin_stop, |request| {
-            crate::account::answer(&admin_data, &metastore, &env, Some(&endpoint_url), request)
-        })
-        .await;
-    });
+    let administrator =
+        Administrator { data: data.clone(), metastore, store, env, endpoint_url: Some(endpoint_url) };
+    let admin = tokio::spawn(admin::serve(admin_listener, stop.clone(), administrator));
     let web = tokio::spawn(http::serve(listener, routes, stop.clone()));
     let signal = asked.await;
     tracing::info!(signal, "stopping; instances run on");

@@ -59,7 +59,8 @@ impl World {
         let gate = Gate::default();
         let metastore = Metastore::in_memory(clock.clone()).await.expect("a database in memory opens");
         let objects = Arc::new(FaultStore::new(blockstore::Store::in_memory(), gate.clone()));
-        let store = blockstore::Store::open(objects.clone(), ids.clone(), blockstore::Options::default())
+        let options = blockstore::Options { clock: clock.clone(), ..blockstore::Options::default() };
+        let store = blockstore::Store::open(objects.clone(), ids.clone(), options)
             .await
             .expect("a store in memory opens");
         let host = Arc::new(FakeHost::new(clock.clone(), gate.clone()));
@@ -206,7 +207,7 @@ impl World {
 
     /// The snapshot store as another process opens it.
     pub(crate) async fn other_store(&self) -> blockstore::Store {
-        let options = blockstore::Options::default();
+        let options = blockstore::Options { clock: self.clock.clone(), ..blockstore::Options::default() };
         let store = blockstore::Store::open(self.objects.clone(), self.ids.clone(), options).await;
         store.expect("a store in memory opens")
     }

@@ -2,6 +2,7 @@
 //!
 //! Pure: no IO, no clock. Everything here either builds bytes or checks and reads them.
 
+pub(crate) mod collection;
 pub(crate) mod cursor;
 pub(crate) mod node;
 pub(crate) mod pack;

@@ -386,6 +386,7 @@ pub(crate) enum ChildRef {
 /// A node pack being filled.
 #[derive(Debug)]
 pub(crate) struct NodePackBuilder {
+    epoch: u64,
     salt: [u8; 32],
     seal: Seal,
     body: Vec<u8>,
@@ -401,6 +402,7 @@ impl NodePackBuilder {
     /// `salt` must be fresh and random.
     pub(crate) fn new(keys: &DomainKeys, salt: [u8; 32]) -> Self {
         Self {
+            epoch: 0,
             salt,
             seal: Seal::new(&keys.node_key(&salt), &keys.domain),
             body: Vec::new(),
@@ -411,6 +413,12 @@ impl NodePackBuilder {
             packs: Vec::new(),
             pack_index: HashMap::new(),
         }
+    }
+
+    /// Notes the collection epoch that the writer knows.
+    pub(crate) fn at_epoch(mut self, epoch: u64) -> Self {
+        self.epoch = epoch;
+        self
     }
 
     pub(crate) const fn is_empty(&self) -> bool {
@@ -538,7 +546,7 @@ impl NodePackBuilder {
         let trailer = Trailer {
             kind: Kind::NodePack,
             salt: self.salt,
-            epoch: 0,
+            epoch: self.epoch,
             directory_bytes: u32::try_from(encoded.len() + TAG_BYTES).expect("a directory is below 4 GiB"),
             count: u32::try_from(plain.len()).expect("a directory is below 4 GiB"),
             unit_log2: LEAF_LOG2,

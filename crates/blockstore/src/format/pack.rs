@@ -223,6 +223,7 @@ impl Packed {
 /// A pack being filled.
 #[derive(Debug)]
 pub(crate) struct PackBuilder {
+    epoch: u64,
     salt: [u8; 32],
     seal: Seal,
     body: Vec<u8>,
@@ -242,7 +243,13 @@ impl PackBuilder {
     /// `salt` must be fresh and random.
     pub(crate) fn new(keys: &DomainKeys, salt: [u8; 32]) -> Self {
         let seal = Seal::new(&keys.pack_key(&salt), &keys.domain);
-        Self { salt, seal, body: Vec::new(), table: Vec::new(), frames: 0, ids: Vec::new() }
+        Self { epoch: 0, salt, seal, body: Vec::new(), table: Vec::new(), frames: 0, ids: Vec::new() }
+    }
+
+    /// Notes the collection epoch that the writer knows.
+    pub(crate) fn at_epoch(mut self, epoch: u64) -> Self {
+        self.epoch = epoch;
+        self
     }
 
     pub(crate) fn push(&mut self, packed: &Packed, ids: &[BlockId]) {
@@ -279,7 +286,7 @@ impl PackBuilder {
         let trailer = Trailer {
             kind: Kind::Pack,
             salt: self.salt,
-            epoch: 0,
+            epoch: self.epoch,
             directory_bytes: u32::try_from(plain.len() + TAG_BYTES).expect("a frame table is below 4 GiB"),
             count: self.slots(),
             unit_log2: FRAME_SLOTS_LOG2,

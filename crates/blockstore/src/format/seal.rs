@@ -22,6 +22,7 @@ pub(crate) enum Section {
     Node = 3,
     NodeDirectory = 4,
     Snapshot = 5,
+    Collection = 6,
 }
 
 /// Seals and opens the sections of one object.

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 
+use super::collection::{Alarm, Collection, ObjectId, Retired};
 use super::node::{ChildRef, Leaf, Node, NodePack, NodePackBuilder, NodeRef, PackRef, Run, TreeHead};
 use super::pack::{Directory, PackBuilder, PackTable, Packed};
 use super::snapshot::Snapshot;
@@ -27,6 +28,28 @@ fn pack_trailer(count: u32) -> [u8; 64] {
         directory_is_compressed: false,
     }
     .encode()
+}
+
+fn record() -> Collection {
+    let at = |ms| model::Timestamp::from_millis(ms);
+    let (pack, node_pack) = (ObjectId::Pack(PackId([1; 32])), ObjectId::NodePack(NodePackId([2; 32])));
+    Collection {
+        epoch: 3,
+        at: at(1_795_248_000_123),
+        suspects: [(pack, at(1_795_248_000_000))].into(),
+        retired: [(node_pack, Retired { at: at(1_795_240_000_000), epoch: 2 })].into(),
+        alarm: Some(Alarm { at: at(5), objects: vec![pack, node_pack] }),
+    }
+}
+
+/// What the first program that collected wrote. Readable for ever.
+#[test]
+fn a_collection_record_of_version_1_is_read() {
+    let bytes = include_bytes!("../../../../tests/formats/collection-v1/0000000000000003");
+    assert_eq!(Collection::parse(&keys(), 3, bytes).unwrap(), record());
+    assert!(Collection::parse(&keys(), 4, bytes).is_err(), "the record of another epoch");
+    let other = DomainKeys::derive("e", &DomainSecret::new([3; 32]));
+    assert!(Collection::parse(&other, 3, bytes).is_err(), "the record of another domain");
 }
 
 fn blocks(count: usize) -> Vec<u8> {
@@ -220,6 +243,40 @@ proptest! {
         prop_assert!(Directory::parse(&keys, PackId([0; 32]), &bytes, bytes.len() as u64).is_err());
         prop_assert!(Snapshot::parse(&keys, "k", &bytes).is_err());
         prop_assert!(StoreHeader::parse(&bytes).is_err());
+        prop_assert!(Collection::parse(&keys, 1, &bytes).is_err());
+    }
+
+    #[test]
+    fn unsealed_records_are_parsed_safely(plain in mutated(record().plain()), wild: Vec<u8>) {
+        for plain in [&plain, &wild] {
+            if let Ok(found) = Collection::parse_plain(3, plain) {
+                prop_assert!(found.suspects.len() + found.retired.len() <= plain.len() / 34);
+            }
+        }
+    }
+
+    #[test]
+    fn records_give_back_what_was_put_in(
+        epoch: u64,
+        objects in prop::collection::btree_map(any::<[u8; 32]>(), (any::<bool>(), 0i64..1 << 50, any::<u64>()), 0..40),
+        alarm in prop::option::of(0i64..1 << 50),
+    ) {
+        let id = |bytes: [u8; 32]| if bytes[0].is_multiple_of(2) { ObjectId::Pack(PackId(bytes)) } else { ObjectId::NodePack(NodePackId(bytes)) };
+        let mut record = Collection { epoch, ..Collection::default() };
+        for (bytes, (is_retired, ms, condemned)) in &objects {
+            let at = model::Timestamp::from_millis(*ms);
+            if *is_retired {
+                record.retired.insert(id(*bytes), Retired { at, epoch: *condemned });
+            } else {
+                record.suspects.insert(id(*bytes), at);
+            }
+        }
+        record.alarm = alarm.map(|ms| Alarm {
+            at: model::Timestamp::from_millis(ms),
+            objects: objects.keys().map(|bytes| id(*bytes)).collect(),
+        });
+        let bytes = record.encode(&keys(), [4; 32]);
+        prop_assert_eq!(Collection::parse(&keys(), epoch, &bytes).unwrap(), record);
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::node::NodeRef;
 use crate::format::pack::{Directory, Packed};
 use crate::format::{BLOCK_BYTES, BLOCK_BYTES_U64, BlockId, LEAF_BLOCKS, LEAF_BYTES};
+use crate::gc::Lease;
 use crate::index::Place;
 use crate::reader::leaf_index;
 use crate::root::Root;
@@ -51,6 +52,7 @@ pub struct WriteStats {
 #[derive(Debug)]
 pub struct Writer {
     domain: Arc<DomainInner>,
+    lease: Arc<Lease>,
     base: Option<(Root, Tree)>,
     size_bytes: u64,
     incoming: Incoming,
@@ -94,6 +96,9 @@ struct Change {
 
 impl Writer {
     pub(crate) async fn open(domain: Arc<DomainInner>, base: Option<&Root>, size_bytes: u64) -> Result<Self> {
+        // Before anything is waited for: from here on no collection begins without knowing of the base.
+        let lease = Arc::new(domain.ledger.lease(base));
+        domain.ledger.load(&domain).await?;
         let base = match base {
             None => None,
             Some(root) => Some((root.clone(), domain.tree(root).await?)),
@@ -103,8 +108,10 @@ impl Writer {
         }
         Ok(Self {
             packer: Packer::new(Arc::clone(&domain)),
-            nodes: Nodes::new(Arc::clone(&domain)),
+            nodes: Nodes::new(Arc::clone(&domain), Arc::clone(&lease)),
+            names: PackNames::new(Arc::clone(&domain), Arc::clone(&lease)),
             domain,
+            lease,
             base,
             size_bytes,
             incoming: Incoming::default(),
@@ -112,7 +119,6 @@ impl Writer {
             edits: BTreeMap::new(),
             edit_bytes: 0,
             changes: BTreeMap::new(),
-            names: PackNames::default(),
             recent: Recent::default(),
             stats: WriteStats::default(),
             is_broken: false,
@@ -297,7 +303,7 @@ impl Writer {
             None => self.recent.find(id),
         };
         let Some(place) = place else { return Ok(None) };
-        if !self.holds(place, id).await? {
+        if !self.holds(place, id).await? || !self.names.may_name(place.pack) {
             return Ok(None);
         }
         let Some(directory) = self.recent.directory(place.pack) else { return Ok(None) };
@@ -398,6 +404,7 @@ impl Writer {
         self.store_leaves().await?;
         let height = height_for(self.size_bytes);
         let root = self.store_tree(height).await?;
+        self.lease.commit(&self.domain, self.base.as_ref().map(|(base, _)| base), &root).await?;
         Ok((root, self.stats))
     }
 }

@@ -8,6 +8,7 @@ use crate::domain::DomainInner;
 use crate::error::Result;
 use crate::format::NodePackId;
 use crate::format::node::{ChildRef, Leaf, NodePackBuilder, NodeRef, TreeHead};
+use crate::gc::Lease;
 
 /// Above this size a node pack takes no more frame tables: one leaf may name a thousand packs, and
 /// the whole must stay below what readers accept.
@@ -23,6 +24,7 @@ pub(super) enum Placed {
 #[derive(Debug)]
 pub(super) struct Nodes {
     domain: Arc<DomainInner>,
+    lease: Arc<Lease>,
     builder: NodePackBuilder,
     closed: Vec<NodePackId>,
     /// Writer's numbers of the packs whose tables the open node pack repeats.
@@ -30,9 +32,9 @@ pub(super) struct Nodes {
 }
 
 impl Nodes {
-    pub(super) fn new(domain: Arc<DomainInner>) -> Self {
+    pub(super) fn new(domain: Arc<DomainInner>, lease: Arc<Lease>) -> Self {
         let builder = fresh_builder(&domain);
-        Self { domain, builder, closed: Vec::new(), tables: Vec::new() }
+        Self { domain, lease, builder, closed: Vec::new(), tables: Vec::new() }
     }
 
     /// Where a node is, as a child of the next node that is pushed.
@@ -113,6 +115,7 @@ impl Nodes {
         let (id, bytes) = builder.build(&self.domain.keys, head);
         stats.node_bytes += bytes.len() as u64;
         stats.stored_bytes += bytes.len() as u64;
+        self.lease.claim_own(&self.domain, id.into());
         self.domain.store.objects.put_new(&self.domain.node_pack_path(id), bytes).await?;
         self.closed.push(id);
         for number in self.tables.drain(..) {
@@ -125,5 +128,6 @@ impl Nodes {
 }
 
 fn fresh_builder(domain: &DomainInner) -> NodePackBuilder {
-    NodePackBuilder::new(&domain.keys, model::id_gen::random_bytes(&*domain.store.ids))
+    let salt = model::id_gen::random_bytes(&*domain.store.ids);
+    NodePackBuilder::new(&domain.keys, salt).at_epoch(domain.ledger.epoch())
 }

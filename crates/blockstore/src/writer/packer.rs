@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::format::node::PackRef;
 use crate::format::pack::{Directory, ID_BYTES, PackBuilder, PackTable, Packed};
 use crate::format::{BLOCK_BYTES, BlockId, FRAME_SLOTS, IdMap, PackId};
+use crate::gc::Lease;
 use crate::workers::Working;
 
 /// Packs of one writer that may be on their way to the store at once.
@@ -39,18 +40,32 @@ impl At {
 }
 
 /// The packs that a writer's leaves name, numbered.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct PackNames {
+    domain: Arc<DomainInner>,
+    lease: Arc<Lease>,
     packs: Vec<(PackRef, Option<Arc<PackTable>>)>,
     numbers: IdMap<PackId, u32>,
 }
 
 impl PackNames {
+    pub(super) fn new(domain: Arc<DomainInner>, lease: Arc<Lease>) -> Self {
+        Self { domain, lease, packs: Vec::new(), numbers: IdMap::default() }
+    }
+
+    /// Before leaves may name a pack that the domain has. False where it is to go.
+    pub(super) fn may_name(&self, pack: PackId) -> bool {
+        self.numbers.contains_key(&pack) || self.lease.claim(pack.into())
+    }
+
     pub(super) fn number(&mut self, pack: PackRef, table: Option<&Arc<PackTable>>) -> u32 {
         let next = u32::try_from(self.packs.len()).expect("a writer names fewer than 2^32 packs");
         let number = *self.numbers.entry(pack.id).or_insert(next);
         match self.packs.get_mut(number as usize) {
-            None => self.packs.push((pack, table.cloned())),
+            None => {
+                self.lease.claim_own(&self.domain, pack.id.into());
+                self.packs.push((pack, table.cloned()));
+            }
             Some((known, known_table)) => {
                 known.table_in = known.table_in.or(pack.table_in);
                 if known_table.is_none() {
@@ -192,7 +207,8 @@ impl Packer {
         let (domain, first) = (&self.domain, self.packed);
         let open = self.open.get_or_insert_with(|| {
             let salt = model::id_gen::random_bytes(&*domain.store.ids);
-            OpenPack { builder: PackBuilder::new(&domain.keys, salt), first }
+            let builder = PackBuilder::new(&domain.keys, salt).at_epoch(domain.ledger.epoch());
+            OpenPack { builder, first }
         });
         open.builder.push(&packed, &ids);
         self.packed += ids.len() as u64;

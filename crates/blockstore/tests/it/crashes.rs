@@ -9,10 +9,11 @@ use std::time::Duration;
 use blockstore::{ErrorKind, Options, Store};
 use bytes::Bytes;
 use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt,
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 
@@ -29,30 +30,53 @@ enum Fault {
 /// An object store in memory that notes its puts in order, counts its gets, and fails one put.
 #[derive(Debug)]
 pub(crate) struct Recorder {
-    inner: InMemory,
+    inner: Arc<InMemory>,
     pub(crate) puts: Mutex<Objects>,
     pub(crate) gets: AtomicUsize,
     put_count: AtomicUsize,
     fault: Option<(usize, Fault)>,
     /// How long a ranged get takes.
     delay: Duration,
+    /// Puts and deletes until the process dies: from then on every one fails, and does nothing.
+    pub(crate) effects_left: Arc<AtomicUsize>,
+    /// Whether others get to run before each call.
+    yields: bool,
 }
 
 impl Recorder {
     pub(crate) fn new() -> Self {
         Self {
-            inner: InMemory::new(),
+            inner: Arc::default(),
             puts: Mutex::default(),
             gets: AtomicUsize::new(0),
             put_count: AtomicUsize::new(0),
             fault: None,
             delay: Duration::ZERO,
+            effects_left: Arc::new(AtomicUsize::new(usize::MAX)),
+            yields: false,
+        }
+    }
+
+    pub(crate) fn yielding() -> Self {
+        Self { yields: true, ..Self::new() }
+    }
+
+    async fn pause(&self) {
+        if self.yields {
+            tokio::task::yield_now().await;
         }
     }
 
     pub(crate) fn slow(delay: Duration) -> Self {
         Self { delay, ..Self::new() }
     }
+}
+
+fn alive(effects_left: &AtomicUsize) -> Result<()> {
+    let take = |left: usize| if left == usize::MAX { Some(left) } else { left.checked_sub(1) };
+    let taken = effects_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take);
+    let dead = |_| object_store::Error::Generic { store: "recorder", source: "the process is dead".into() };
+    taken.map(|_| ()).map_err(dead)
 }
 
 impl fmt::Display for Recorder {
@@ -64,6 +88,8 @@ impl fmt::Display for Recorder {
 #[async_trait::async_trait]
 impl ObjectStore for Recorder {
     async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
+        self.pause().await;
+        alive(&self.effects_left)?;
         let number = self.put_count.fetch_add(1, Ordering::SeqCst);
         let fault = self.fault.filter(|(at, _)| *at == number).map(|(_, fault)| fault);
         let failed = || object_store::Error::Generic { store: "recorder", source: "the line broke".into() };
@@ -85,6 +111,7 @@ impl ObjectStore for Recorder {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        self.pause().await;
         self.gets.fetch_add(1, Ordering::SeqCst);
         self.inner.get_opts(location, options).await
     }
@@ -96,7 +123,19 @@ impl ObjectStore for Recorder {
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-        self.inner.delete_stream(locations)
+        let (inner, effects_left, yields) =
+            (Arc::clone(&self.inner), Arc::clone(&self.effects_left), self.yields);
+        let delete = move |path: Path| {
+            let (inner, effects_left) = (Arc::clone(&inner), Arc::clone(&effects_left));
+            async move {
+                if yields {
+                    tokio::task::yield_now().await;
+                }
+                alive(&effects_left)?;
+                inner.delete(&path).await.map(|()| path)
+            }
+        };
+        locations.and_then(delete).boxed()
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {

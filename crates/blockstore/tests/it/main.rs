@@ -3,6 +3,10 @@
 #[cfg(test)]
 mod basics;
 #[cfg(test)]
+mod collection;
+#[cfg(test)]
+mod collection_torture;
+#[cfg(test)]
 mod concurrency;
 #[cfg(test)]
 mod copies;

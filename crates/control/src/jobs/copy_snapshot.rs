@@ -118,6 +118,8 @@ async fn source_of(io: &Io, tx: &mut metastore::Tx, target: &Snapshot) -> Result
 /// Within one domain the content is there already, under the same root.
 async fn copy(target: &Domain, source: &Domain, root: &Root) -> Result<Outcome, Stop> {
     if target.id() == source.id() {
+        // The row that it was read from may go before this job has written it down.
+        target.hold(root).await?;
         return Ok(Outcome::Copied(root.clone()));
     }
     let (copied, stats) = target.copy_from(source, root, None).await?;

@@ -1,5 +1,5 @@
 //! Removes what a deleted snapshot leaves: staged blocks, a frozen layer, its object in the store.
-//! The blocks themselves stay: nothing collects them yet.
+//! Its blocks are the store's collector's.
 
 use std::time::Duration;
 

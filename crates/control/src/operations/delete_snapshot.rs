@@ -1,4 +1,4 @@
-//! `DeleteSnapshot`: refused while an image is made of it. Nothing collects the bytes of its blocks yet.
+//! `DeleteSnapshot`: refused while an image is made of it. The space of blocks that nothing else needs is freed a day later.
 
 use model::{Code, SnapshotId};
 use wire::{FromQuery, ToXml};

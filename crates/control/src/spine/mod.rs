@@ -4,6 +4,7 @@ pub(crate) mod access;
 pub(crate) mod accounts;
 pub(crate) mod authenticate;
 pub(crate) mod block;
+pub(crate) mod collection;
 pub(crate) mod cx;
 pub(crate) mod dispatcher;
 pub(crate) mod env;

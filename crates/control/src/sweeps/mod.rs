@@ -1,6 +1,7 @@
 //! Sweeps, one file each: they look for drift and enqueue jobs.
 
 mod client_tokens;
+mod collect_store;
 mod deleting_volumes;
 mod expired_uploads;
 mod purge_audit;
@@ -11,6 +12,7 @@ use crate::spine::runner::Sweep;
 
 pub(crate) const ALL: &[Sweep] = &[
     client_tokens::SWEEP,
+    collect_store::SWEEP,
     deleting_volumes::SWEEP,
     expired_uploads::SWEEP,
     purge_audit::SWEEP,

@@ -48,6 +48,11 @@ impl Tx {
         rows.optional(decode)
     }
 
+    /// The domains of all accounts, by name.
+    pub async fn domains(&mut self) -> Result<Vec<Domain>> {
+        self.query(&format!("{SELECT} ORDER BY domain"), &[]).await?.map(decode)
+    }
+
     /// The domains of an account in a region, by name.
     pub async fn domains_of(&mut self, account: &AccountId, region: Region) -> Result<Vec<Domain>> {
         let sql = format!("{SELECT} WHERE account_id = $1 AND region = $2 ORDER BY domain");

@@ -70,6 +70,12 @@ impl Tx {
         self.snapshots_owned(account, region).await
     }
 
+    /// The snapshots of any account after `after` in the order of ids, at most `limit`.
+    pub async fn snapshots_page(&mut self, after: &str, limit: u32) -> Result<Vec<Snapshot>> {
+        let condition = "snapshot_id > $1 ORDER BY snapshot_id LIMIT $2";
+        self.nouns_where(condition, &[after.into(), i64::from(limit).into()]).await
+    }
+
     /// The snapshots taken of a volume, oldest first.
     pub async fn snapshots_of_volume(&mut self, volume: &VolumeId) -> Result<Vec<Snapshot>> {
         let condition = "volume_id = $1 ORDER BY start_time, snapshot_id";

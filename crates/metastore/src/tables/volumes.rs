@@ -52,6 +52,12 @@ impl Tx {
         self.nouns_where(condition, &[account.as_str().into(), region.into()]).await
     }
 
+    /// The volumes of any account after `after` in the order of ids, at most `limit`.
+    pub async fn volumes_page(&mut self, after: &str, limit: u32) -> Result<Vec<Volume>> {
+        let condition = "volume_id > $1 ORDER BY volume_id LIMIT $2";
+        self.nouns_where(condition, &[after.into(), i64::from(limit).into()]).await
+    }
+
     /// The volumes of any account in a state, oldest first.
     pub async fn volumes_in_state(&mut self, state: VolumeState) -> Result<Vec<Volume>> {
         self.nouns_where("state = $1 ORDER BY create_time, volume_id", &[state.as_str().into()]).await

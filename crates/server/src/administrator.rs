@@ -1,0 +1,91 @@
+//! What the owner of the data directory may ask for, whether a server runs on it or not: the server
+//! is asked where there is one, and where there is none, the asking process does it itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use blockstore::Store;
+use control::{Collection, Env, When};
+use metastore::Metastore;
+use model::{OsIdGen, SystemClock};
+
+use crate::account;
+use crate::admin::{self, Reply, Request};
+use crate::data_dir::DataDir;
+use crate::error::{Error, Result};
+use crate::store::{CollectedDomain, StoreUsage};
+
+const ATTEMPTS: u32 = 100;
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Everything that an answer may need.
+#[derive(Debug, Clone)]
+pub(crate) struct Administrator {
+    pub(crate) data: DataDir,
+    pub(crate) metastore: Metastore,
+    pub(crate) store: Store,
+    pub(crate) env: Env,
+    pub(crate) endpoint_url: Option<String>,
+}
+
+impl Administrator {
+    /// The one process on a directory where no server runs.
+    async fn alone(data: &DataDir) -> Result<Self> {
+        let clock = Arc::new(SystemClock::new());
+        let metastore = Metastore::open(&data.metastore_file(), clock.clone()).await?;
+        let options = blockstore::Options::default();
+        let store = Store::open(Store::local(&data.store())?, Arc::new(OsIdGen), options).await?;
+        // No client ever sees its endpoint or its tokens.
+        let env = Env { clock, ids: Arc::new(OsIdGen), token_key: [0; 32], endpoint: String::new() };
+        Ok(Self { data: data.clone(), metastore, store, env, endpoint_url: None })
+    }
+
+    /// Carries a request out.
+    pub(crate) async fn answer(&self, request: Request) -> Reply {
+        let done = match request {
+            Request::AccountCreate { name } => account::create(self, &name).await,
+            Request::StoreCollect { now, retire_secs, acknowledge } => {
+                self.collect(now, retire_secs, acknowledge).await
+            }
+            Request::StoreUsage => self.usage().await,
+        };
+        done.unwrap_or_else(|error| Reply::Failed(error.chain()))
+    }
+
+    fn collection(&self) -> Collection {
+        Collection::new(self.metastore.clone(), self.store.clone(), Arc::clone(&self.env.clock))
+    }
+
+    async fn collect(&self, now: bool, retire_secs: Option<u64>, acknowledge: bool) -> Result<Reply> {
+        let collection = self.collection();
+        if acknowledge {
+            collection.acknowledge().await?;
+        }
+        let when = if now { When::Now } else { When::Due };
+        let done = collection.collect(when, retire_secs.map(Duration::from_secs)).await?;
+        Ok(Reply::Collected(done.into_iter().map(CollectedDomain::of).collect()))
+    }
+
+    async fn usage(&self) -> Result<Reply> {
+        let domains = self.collection().usage().await?;
+        Ok(Reply::StoreUsage(StoreUsage::of(domains, &self.data.store())?))
+    }
+}
+
+/// Asks the server if there is one, and is the one process on the directory if not. A server that is just
+/// starting or stopping has the lock but no socket.
+pub(crate) async fn ask(data: &DataDir, request: &Request) -> Result<Reply> {
+    for _ in 0..ATTEMPTS {
+        let reply = if let Some(_lock) = data.try_lock()? {
+            Some(Administrator::alone(data).await?.answer(request.clone()).await)
+        } else {
+            admin::ask(data, request).await?
+        };
+        match reply {
+            Some(Reply::Failed(why)) => return Err(Error::new(why)),
+            Some(reply) => return Ok(reply),
+            None => tokio::time::sleep(PAUSE).await,
+        }
+    }
+    Err(Error::conflict(format!("another process uses {} and does not answer", data.path().display())))
+}
