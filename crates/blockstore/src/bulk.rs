@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::format::node::PackRef;
 use crate::format::pack::{PackTable, Packed};
 use crate::format::{BLOCK_BYTES, BLOCK_BYTES_U64, IdMap, LEAF_BLOCKS, PackId};
+use crate::gc::Lease;
 use crate::tree::Tree;
 
 /// Blocks that are gathered before their frames are fetched: bounds memory, and how often a frame that is
@@ -123,6 +124,7 @@ type Parts = Result<Vec<(u64, Bytes)>>;
 /// Everything that a disk has, a frame at a time.
 pub struct Contents {
     domain: Arc<DomainInner>,
+    _lease: Arc<Lease>,
     tree: Tree,
     next_leaf: Option<u32>,
     frames: vec::IntoIter<WantedFrame>,
@@ -130,9 +132,9 @@ pub struct Contents {
 }
 
 impl Contents {
-    pub(crate) fn new(domain: Arc<DomainInner>, tree: Tree) -> Self {
+    pub(crate) fn new(domain: Arc<DomainInner>, tree: Tree, lease: Arc<Lease>) -> Self {
         let opening = FuturesUnordered::new();
-        Self { domain, tree, next_leaf: Some(0), frames: Vec::new().into_iter(), opening }
+        Self { domain, _lease: lease, tree, next_leaf: Some(0), frames: Vec::new().into_iter(), opening }
     }
 
     /// Some parts of the disk, each with its offset, in no particular order; what never comes is zeros.

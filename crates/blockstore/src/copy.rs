@@ -44,6 +44,7 @@ impl Domain {
         if from.map(Root::size_bytes) != to.map(Root::size_bytes) {
             return Err(Error::invalid("copy on a base whose copy has another size"));
         }
+        let _leases = [Some(root), from].map(|root| source.inner.ledger.lease(root));
         let old = match from {
             Some(from) => Some(source.inner.tree(from).await?),
             None => None,

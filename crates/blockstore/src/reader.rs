@@ -24,7 +24,7 @@ pub struct Reader {
     domain: Arc<DomainInner>,
     tree: Tree,
     /// The root counts as live while anybody reads it.
-    _lease: Arc<Lease>,
+    lease: Arc<Lease>,
 }
 
 /// A part of a read that one frame answers.
@@ -39,7 +39,7 @@ struct Piece {
 
 impl Reader {
     pub(crate) const fn new(domain: Arc<DomainInner>, tree: Tree, lease: Arc<Lease>) -> Self {
-        Self { domain, tree, _lease: lease }
+        Self { domain, tree, lease }
     }
 
     pub const fn size_bytes(&self) -> u64 {
@@ -53,7 +53,7 @@ impl Reader {
 
     /// All that is present, in the order that is fastest: for restoring the whole.
     pub fn contents(&self) -> Contents {
-        Contents::new(Arc::clone(&self.domain), self.tree)
+        Contents::new(Arc::clone(&self.domain), self.tree, Arc::clone(&self.lease))
     }
 
     /// Fills `buf` with the bytes from `offset` on; any alignment, but within the size.

@@ -24,6 +24,7 @@ pub struct VerifyStats {
 impl Domain {
     /// `Corrupt` where any byte that the root needs is damaged or missing.
     pub async fn verify(&self, root: &Root) -> Result<VerifyStats> {
+        let _lease = self.inner.ledger.lease(Some(root));
         self.inner.tree(root).await?;
         let mut check =
             Check { domain: &self.inner, stats: VerifyStats::default(), node_packs: HashMap::new() };
