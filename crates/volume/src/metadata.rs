@@ -27,6 +27,9 @@ pub(crate) struct Metadata {
     pub(crate) frozen: Vec<FrozenLayer>,
     /// Sequence numbers whose segments were cleaned away, in order, never touching each other.
     pub(crate) cleaned: Vec<CleanedRange>,
+    /// Of everything else, as it is written; the first files of version 1 have none. None in memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    crc32c: Option<u32>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,12 +58,13 @@ impl Metadata {
             durable_seq: 0,
             frozen: Vec::new(),
             cleaned: Vec::new(),
+            crc32c: None,
         }
     }
 
     pub(crate) fn read(dir: &Path) -> Result<Self> {
         let bytes = fs::read(dir.join(FILE)).map_err(|e| Error::io("read volume.json", e))?;
-        let metadata: Self =
+        let mut metadata: Self =
             serde_json::from_slice(&bytes).map_err(|e| Error::corrupt("parse volume.json").with_source(e))?;
         if metadata.version != VERSION {
             return Err(Error::invalid(format!(
@@ -68,12 +72,19 @@ impl Metadata {
                 metadata.version
             )));
         }
+        // A flipped digit of a sequence number would be another moment of the volume, and no error anywhere.
+        if metadata.crc32c.take().is_some_and(|crc| crc != crc32c::crc32c(&metadata.text())) {
+            return Err(Error::corrupt("checksum of volume.json"));
+        }
         Ok(metadata)
     }
 
+    fn text(&self) -> Vec<u8> {
+        serde_json::to_vec_pretty(self).expect("strings and numbers are always JSON")
+    }
+
     pub(crate) fn write(&self, dir: &Path) -> Result<()> {
-        let bytes =
-            serde_json::to_vec_pretty(self).map_err(|e| Error::invalid("volume.json").with_source(e))?;
+        let bytes = Self { crc32c: Some(crc32c::crc32c(&self.text())), ..self.clone() }.text();
         durable::write_file(&dir.join(FILE), &bytes, 0o600).map_err(|e| Error::io("write volume.json", e))
     }
 
@@ -126,5 +137,29 @@ impl Metadata {
     pub(crate) fn skip_cleaned(&self, link: Link) -> Link {
         let range = self.cleaned.iter().find(|range| range.first_seq == link.seq + 1);
         range.map_or(link, |range| Link { seq: range.last_seq, crc: range.last_crc })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flipped_bit_is_refused_or_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut metadata = Metadata::new(1 << 30, Some("root".to_owned()), None);
+        metadata.set_frozen("snap-1", 17);
+        metadata.add_cleaned(CleanedRange { first_seq: 3, last_seq: 9, last_crc: 77 });
+        metadata.write(dir.path()).unwrap();
+        let path = dir.path().join(FILE);
+        let whole = fs::read(&path).unwrap();
+        for bit in 0..whole.len() * 8 {
+            let mut bytes = whole.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            fs::write(&path, bytes).unwrap();
+            if let Ok(found) = Metadata::read(dir.path()) {
+                assert_eq!(found, metadata, "bit {bit}");
+            }
+        }
     }
 }
