@@ -32,7 +32,7 @@ pub(crate) fn inflict(world: &World) -> Verdict {
         // A world of its own: without weather, and nobody dies in it.
         let quiet = Sim::quiet();
         let store = SimStore::with(&quiet, damaged);
-        let seen = runtime().block_on(look(store, &snapshots, chance.next()));
+        let seen = runtime().block_on(look(store, &quiet, &snapshots, chance.next()));
         let is_noticed = seen.map_err(|e| format!("damage: {what}: {e}"))?;
         sim.count(|counts| {
             let count = if is_noticed { &mut counts.refused } else { &mut counts.harmless };
@@ -44,7 +44,7 @@ pub(crate) fn inflict(world: &World) -> Verdict {
 
 /// One damage to one object, of a kind that is chosen first: there are few of some.
 fn damage(objects: &Objects, chance: &mut Chance) -> Option<(String, Objects)> {
-    let kinds = ["pack", "node", "snap", "store"];
+    let kinds = ["pack", "node", "snap", "gc", "store"];
     let kind = kinds[chance.index(kinds.len())];
     let all: Vec<&Path> = objects.keys().collect();
     let of_kind: Vec<&Path> = all.iter().copied().filter(|path| path.as_ref().starts_with(kind)).collect();
@@ -81,8 +81,13 @@ fn damage(objects: &Objects, chance: &mut Chance) -> Option<(String, Objects)> {
 }
 
 /// Whether anybody noticed. What is served must be right, whoever noticed.
-async fn look(store: SimStore, snapshots: &crate::model::Snapshots, seed: u64) -> Verdict<bool> {
-    let Ok(domains) = open_store(Arc::new(store), seed).await else { return Ok(true) };
+async fn look(
+    store: SimStore,
+    sim: &Arc<Sim>,
+    snapshots: &crate::model::Snapshots,
+    seed: u64,
+) -> Verdict<bool> {
+    let Ok(domains) = open_store(Arc::new(store), seed, Arc::clone(sim) as _).await else { return Ok(true) };
     let mut is_noticed = false;
     for (key, snapshot) in snapshots {
         let domain = &domains[snapshot.domain];

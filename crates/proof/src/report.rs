@@ -15,6 +15,10 @@ pub struct Counts {
     pub copies: u64,
     pub deletions: u64,
     pub reads: u64,
+    /// Rounds of the collector that came to their end.
+    pub rounds: u64,
+    /// Objects that it deleted.
+    pub collected: u64,
     /// Places where the process could have died.
     pub passages: u64,
     pub kills: u64,
@@ -28,7 +32,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    pub fn rows(&self) -> [(&'static str, u64); 15] {
+    pub fn rows(&self) -> [(&'static str, u64); 17] {
         [
             ("operations", self.operations),
             ("flushes", self.flushes),
@@ -38,6 +42,8 @@ impl Counts {
             ("copies", self.copies),
             ("deletions", self.deletions),
             ("reads compared", self.reads),
+            ("collections", self.rounds),
+            ("objects collected", self.collected),
             ("crash points passed", self.passages),
             ("kills", self.kills),
             ("power cuts", self.power_cuts),
@@ -58,6 +64,8 @@ impl Counts {
             copies,
             deletions,
             reads,
+            rounds,
+            collected,
             passages,
             kills,
             power_cuts,
@@ -67,8 +75,8 @@ impl Counts {
             harmless,
         } = self;
         let own = [
-            operations, flushes, freezes, uploads, restores, copies, deletions, reads, passages, kills,
-            power_cuts, faults, damages, refused, harmless,
+            operations, flushes, freezes, uploads, restores, copies, deletions, reads, rounds, collected,
+            passages, kills, power_cuts, faults, damages, refused, harmless,
         ];
         for (own, (_, other)) in own.into_iter().zip(other.rows()) {
             *own += other;

@@ -52,7 +52,11 @@ pub(crate) fn runtime() -> tokio::runtime::Runtime {
 fn all_lives(world: &World) -> Result<(), String> {
     for _ in 0..LIVES_MAX {
         let runtime = runtime();
-        let end = runtime.block_on(live(world));
+        let end = runtime.block_on(async {
+            let end = live(world).await;
+            world.sim.end();
+            end
+        });
         // Here dies everything that the process had under way.
         drop(runtime);
         match end? {
@@ -66,6 +70,7 @@ fn all_lives(world: &World) -> Result<(), String> {
                     Death::PowerCut => counts.power_cuts += 1,
                 });
                 world.revive(death);
+                world.rest();
             }
         }
     }

@@ -4,13 +4,19 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use model::{Clock, Timestamp};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::chance::Chance;
 use crate::disk::SimDisk;
 use crate::report::Counts;
 
+/// The clock goes so much faster than the runtime's time, in which requests take milliseconds: collection
+/// waits for hours.
+const HASTE: u32 = 60;
 /// How much of the trace is kept to be shown.
 const TAIL_LINES: usize = 40;
 
@@ -74,6 +80,9 @@ struct State {
     left: u64,
     death: Option<Death>,
     ticks: u64,
+    /// On the clock, when this life began; and when that was for the runtime.
+    clock: Duration,
+    born: Option<Instant>,
     hasher: DefaultHasher,
     tail: VecDeque<String>,
     counts: Counts,
@@ -91,6 +100,8 @@ impl Sim {
             left: u64::MAX,
             death: None,
             ticks: 0,
+            clock: Duration::ZERO,
+            born: None,
             hasher: DefaultHasher::new(),
             tail: VecDeque::new(),
             counts: Counts::default(),
@@ -166,7 +177,7 @@ impl Sim {
         state.ticks
     }
 
-    pub(crate) fn now(&self) -> u64 {
+    pub(crate) fn ticks(&self) -> u64 {
         self.state().ticks
     }
 
@@ -236,6 +247,19 @@ impl Sim {
         state.left = 1 + state.chance.below(limit);
         state.death = None;
         state.disks = disks;
+        state.born = Some(instant());
+    }
+
+    /// The end of a life, while its runtime is there still.
+    pub(crate) fn end(&self) {
+        let now = self.monotonic();
+        let mut state = self.state();
+        (state.clock, state.born) = (now, None);
+    }
+
+    /// Time goes by in which nothing happens.
+    pub(crate) fn rest(&self, time: Duration) {
+        self.state().clock += time;
     }
 
     /// From here on nobody dies: the run comes to its end.
@@ -258,4 +282,26 @@ impl Sim {
     pub(crate) fn counts(&self) -> Counts {
         self.state().counts.clone()
     }
+}
+
+impl Clock for Sim {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(0).plus(self.monotonic())
+    }
+
+    fn monotonic(&self) -> Duration {
+        let (clock, born) = {
+            let state = self.state();
+            (state.clock, state.born)
+        };
+        clock + born.map_or(Duration::ZERO, |born| HASTE * instant().duration_since(born))
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the clock of the simulation: the runtime's, which is paused"
+)]
+fn instant() -> Instant {
+    Instant::now()
 }

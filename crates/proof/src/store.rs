@@ -160,7 +160,7 @@ impl Inner {
     }
 
     fn send_later(&self, request: Request, mut chance: Chance) {
-        let due = self.sim.now() + 1 + chance.below(200);
+        let due = self.sim.ticks() + 1 + chance.below(200);
         self.state().late.insert((due, request.to_string()), request);
     }
 

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use blockstore::Root;
 use tempfile::TempDir;
@@ -132,6 +133,27 @@ impl World {
             remove(&slot.dir);
             slot.dir = dir;
         }
+    }
+
+    /// Hours may go by. Whatever was on its way has arrived by then.
+    pub(crate) fn rest(&self) {
+        if self.sim.one_in(2) {
+            self.objects.deliver_all();
+            self.sim.rest(Duration::from_mins(self.sim.below(600)));
+        }
+    }
+
+    /// Every root that the model still needs.
+    pub(crate) fn roots(&self) -> Vec<Root> {
+        let snapshots = self.snapshots.borrow();
+        let published =
+            snapshots.values().filter(|snapshot| !snapshot.is_deleted).map(|snapshot| &snapshot.root);
+        let mut roots: Vec<Root> = published.cloned().collect();
+        for slot in &self.slots {
+            let slot = slot.borrow();
+            roots.extend(slot.base.iter().chain(slot.checkpoint.iter().map(|(_, root)| root)).cloned());
+        }
+        roots
     }
 
     pub(crate) fn disks(&self) -> Vec<Arc<SimDisk>> {

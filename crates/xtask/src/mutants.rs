@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Stdio;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 
 use crate::repo::{Repo, command};
@@ -31,6 +31,10 @@ pub(crate) fn run(repo: &Repo, words: &[&str]) -> Result<()> {
     let mutants: Vec<Mutant> = serde_json::from_str(repo.text(LIST).context("no list")?).context(LIST)?;
     let is_wanted =
         |mutant: &&Mutant| words.is_empty() || words.iter().any(|word| mutant.name.contains(word));
+    let is_stale =
+        |mutant: &&Mutant| repo.text(&mutant.file).is_none_or(|text| text.matches(&mutant.from).count() != 1);
+    let stale: Vec<&str> = mutants.iter().filter(is_stale).map(|mutant| mutant.name.as_str()).collect();
+    ensure!(stale.is_empty(), "not in its file exactly once, bring {LIST} up to date: {}", stale.join("; "));
     copy(repo)?;
     let root = repo.root.join(COPY);
     ensure!(notices(&root, "nothing")?.is_none(), "the tests fail without any mutation");
@@ -38,9 +42,6 @@ pub(crate) fn run(repo: &Repo, words: &[&str]) -> Result<()> {
     for mutant in mutants.iter().filter(is_wanted) {
         let path = root.join(&mutant.file);
         let text = fs::read_to_string(&path).with_context(|| mutant.file.clone())?;
-        if text.matches(&mutant.from).count() != 1 {
-            bail!("{}: its text is not in {} exactly once", mutant.name, mutant.file);
-        }
         write(&path, &text.replace(&mutant.from, &mutant.to))?;
         let seen = notices(&root, &mutant.file);
         write(&path, &text)?;

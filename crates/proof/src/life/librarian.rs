@@ -16,6 +16,7 @@ impl Life<'_> {
             self.sim.pass().await;
             let Some((key, snapshot)) = self.world.any_snapshot() else { continue };
             self.sim.count(|counts| counts.operations += 1);
+            self.is_library_busy.set(true);
             let is_full = self.world.snapshots.borrow().len() > SNAPSHOTS_MAX;
             match self.sim.below(10) {
                 _ if is_full => self.delete_snapshot(&key, &snapshot).await?,
@@ -26,6 +27,7 @@ impl Life<'_> {
                 8 => self.verify(&key, &snapshot).await?,
                 _ => self.reopen_store().await?,
             }
+            self.is_library_busy.set(false);
         }
         Ok(())
     }
@@ -68,9 +70,10 @@ impl Life<'_> {
         let base = self.copied_base(snapshot);
         let copy = || copy_once(&from, &to, &snapshot.root, base.as_ref(), &copy_key);
         let root = self.persist("copy a snapshot", copy).await?;
-        self.world.publish(&copy_key, &snapshot.content, target, root.clone());
+        self.check_root("a copied snapshot", target, &root, &snapshot.content).await?;
+        self.world.publish(&copy_key, &snapshot.content, target, root);
         self.sim.count(|counts| counts.copies += 1);
-        self.check_root("a copied snapshot", target, &root, &snapshot.content).await
+        Ok(())
     }
 
     /// Another snapshot, and one of the same content in the other domain.

@@ -1,17 +1,18 @@
 //! The life of one process over the world: it recovers, works on everything at once, and dies or ends.
 
+mod collector;
 mod librarian;
 mod recovery;
 mod uploader;
 mod writer;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::Duration;
 
 use blockstore::{Domain, DomainSecret, ErrorKind, Options, Store};
 use futures::future::{Either, select, try_join_all};
-use model::SeededIdGen;
+use model::{Clock, SeededIdGen};
 use object_store::ObjectStore;
 use tokio::sync::Notify;
 use volume::Volume;
@@ -38,6 +39,8 @@ pub(crate) struct Life<'a> {
     sim: &'a Arc<Sim>,
     domains: RefCell<[Domain; 2]>,
     volumes: Vec<RefCell<Option<Volume>>>,
+    /// A snapshot is being used in some way.
+    is_library_busy: Cell<bool>,
     /// A layer was frozen, or a writer has stopped.
     news: Vec<Notify>,
 }
@@ -63,17 +66,23 @@ async fn work(world: &World) -> Verdict {
     let writers = try_join_all(slots.clone().map(|slot| life.write(slot)));
     let uploaders = try_join_all(slots.map(|slot| life.upload(slot)));
     let library = life.keep_library();
-    futures::try_join!(writers, uploaders, library)?;
+    let collection = life.collect();
+    futures::try_join!(writers, uploaders, library, collection)?;
     life.close().await
 }
 
 /// Opens the store as a process does, with objects so small that little data makes many of them.
-pub(crate) async fn open_store(objects: Arc<dyn ObjectStore>, seed: u64) -> blockstore::Result<[Domain; 2]> {
+pub(crate) async fn open_store(
+    objects: Arc<dyn ObjectStore>,
+    seed: u64,
+    clock: Arc<dyn Clock>,
+) -> blockstore::Result<[Domain; 2]> {
     let options = Options {
         pack_bytes: 32 << 10,
         node_pack_bytes: 300,
         writer_leaf_bytes: 2 << 10,
         compression_tasks: 2,
+        clock,
         ..Options::default()
     };
     let store = Store::open(objects, Arc::new(SeededIdGen::new(seed)), options).await?;
@@ -89,6 +98,7 @@ impl<'a> Life<'a> {
             sim,
             domains: RefCell::new(domains),
             volumes: world.slots.iter().map(|_| RefCell::default()).collect(),
+            is_library_busy: Cell::new(false),
             news: world.slots.iter().map(|_| Notify::new()).collect(),
         })
     }
@@ -120,7 +130,7 @@ impl<'a> Life<'a> {
 
 async fn open(world: &World) -> blockstore::Result<[Domain; 2]> {
     let seed = world.sim.below(u64::MAX);
-    open_store(Arc::new(world.objects.clone()), seed).await
+    open_store(Arc::new(world.objects.clone()), seed, Arc::clone(&world.sim) as _).await
 }
 
 /// An error that says whether to try again.
@@ -130,7 +140,8 @@ pub(crate) trait Trouble: std::error::Error {
 
 impl Trouble for blockstore::Error {
     fn passes(&self) -> bool {
-        self.kind() == ErrorKind::Unavailable
+        // A conflict: somebody else was first, the collector for one; look again.
+        matches!(self.kind(), ErrorKind::Unavailable | ErrorKind::Conflict)
     }
 }
 

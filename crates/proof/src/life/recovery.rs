@@ -114,6 +114,8 @@ impl Life<'_> {
             let found = self.content(slot).await?;
             same("a volume that was closed", &found, self.world.slots[slot].borrow().model.content())?;
         }
+        self.check_library().await?;
+        self.collect_all().await?;
         self.check_library().await
     }
 }

@@ -42,12 +42,13 @@ impl Life<'_> {
         let number = self.world.slots[slot].borrow().domain;
         let root = self.persist("upload a layer", || self.store_layer(slot, layer)).await?;
         self.sim.note(format_args!("uploaded {} as {root}", layer.key));
-        self.world.publish(&layer.key, &layer.content, number, root.clone());
-        self.world.slots[slot].borrow_mut().checkpoint = Some((layer.key.clone(), root.clone()));
-        self.sim.count(|counts| counts.uploads += 1);
+        // Before anybody knows of it, and may delete it.
         if self.sim.one_in(3) {
             self.check_root("an uploaded snapshot", number, &root, &layer.content).await?;
         }
+        self.world.publish(&layer.key, &layer.content, number, root.clone());
+        self.world.slots[slot].borrow_mut().checkpoint = Some((layer.key.clone(), root));
+        self.sim.count(|counts| counts.uploads += 1);
         Ok(())
     }
 
