@@ -29,8 +29,12 @@ fn a_seed_repeats_its_history_to_the_last_event() {
 #[test]
 fn every_kind_of_trouble_comes_up() {
     let mut counts = proof::Counts::default();
-    for seed in 1..7 {
+    // What a seed plays changes with every effect that is added; a few of them have something of everything.
+    for seed in 1..40 {
         counts.add(&play(seed, 300).unwrap_or_else(|failure| panic!("{failure}")).counts);
+        if seed >= 6 && counts.rows().into_iter().all(|(_, count)| count > 0) {
+            break;
+        }
     }
     for (what, count) in counts.rows() {
         assert!(count > 0, "no {what} in {counts:?}");

@@ -21,7 +21,7 @@ const RESERVED_BYTES: [u64; 2] = [1 << 20, 64 << 20];
 /// Flushes that follow each other more closely than this make the end of the segment ready for the next ones.
 const SMALL_FLUSH_BYTES: u64 = 64 << 10;
 /// How far zeros are written ahead of the end, at first and at most.
-const ZEROS_AHEAD: [u64; 2] = [32 << 10, 256 << 10];
+const ZEROS_AHEAD: [u64; 2] = [8 << 10, 256 << 10];
 static ZEROS: [u8; 256 << 10] = [0; 256 << 10];
 
 pub(crate) fn segment_bytes_max(volume_bytes: u64) -> u64 {
@@ -175,10 +175,8 @@ impl Log {
     /// be written is only slower.
     fn write_zeros_ahead(&mut self) {
         let Some(active) = &self.active else { return };
-        if self.unsynced.bytes == 0
-            || self.unsynced.bytes > SMALL_FLUSH_BYTES
-            || self.zeros_end > active.end + SMALL_FLUSH_BYTES / 4
-        {
+        let is_near = self.zeros_end < active.end + self.zeros_ahead / 4;
+        if self.unsynced.bytes == 0 || self.unsynced.bytes > SMALL_FLUSH_BYTES || !is_near {
             return;
         }
         let from = self.zeros_end.max(active.end);
