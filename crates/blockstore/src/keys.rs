@@ -11,6 +11,7 @@ const BLOCK_ID_CONTEXT: &str = "katagami blockstore v1 block id";
 const NODE_CONTEXT: &str = "katagami blockstore v1 node";
 const PACK_CONTEXT: &str = "katagami blockstore v1 pack";
 const NAME_CONTEXT: &str = "katagami blockstore v1 object name";
+const DOMAIN_SECRET_CONTEXT: &str = "katagami blockstore v1 domain secret";
 const CACHE_CONTEXT: &str = "katagami blockstore v1 cache fingerprint";
 
 /// Blocks that are hashed side by side.
@@ -37,6 +38,13 @@ impl DomainSecret {
     /// A fresh random secret.
     pub fn generate(ids: &dyn model::IdGen) -> Self {
         Self(model::id_gen::random_bytes(ids))
+    }
+
+    /// The secret of a domain of an installation that has one secret for all of its domains.
+    pub fn derive(master: &[u8; 32], domain: &str) -> Self {
+        let mut material = master.to_vec();
+        material.extend(domain.as_bytes());
+        Self(blake3::derive_key(DOMAIN_SECRET_CONTEXT, &material))
     }
 
     pub const fn expose(&self) -> &[u8; 32] {

@@ -22,6 +22,7 @@ mod keys;
 mod objects;
 mod offload;
 mod reader;
+mod record;
 mod root;
 mod store;
 mod tree;
@@ -39,7 +40,9 @@ pub use offload::offload;
 pub use reader::Reader;
 pub use root::Root;
 pub use store::{Options, Store};
-pub use verify::VerifyStats;
+pub use verify::{
+    BadObject, BadRange, Defect, PackFinding, PackKey, Verification, VerifyReport, VerifyStats,
+};
 pub use writer::{WriteStats, Writer};
 
 /// Writes and zeroes are in units of this many bytes.

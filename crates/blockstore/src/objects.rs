@@ -87,12 +87,24 @@ impl Objects {
         }
     }
 
+    /// Puts the object whether there is one of this name or not.
+    pub(crate) async fn replace(&self, path: &Path, bytes: Bytes) -> Result<()> {
+        let put = self.store.put(path, PutPayload::from(bytes)).await;
+        put.map(drop).map_err(|e| failed("put", path, e))
+    }
+
     /// An object that is not there is already deleted.
     pub(crate) async fn delete(&self, path: &Path) -> Result<()> {
         match self.store.delete(path).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(e) => Err(failed("delete", path, e)),
         }
+    }
+
+    /// The folders directly below one.
+    pub(crate) async fn folders(&self, prefix: &Path) -> Result<Vec<Path>> {
+        let listed = self.store.list_with_delimiter(Some(prefix)).await;
+        listed.map(|listed| listed.common_prefixes).map_err(|e| failed("list", prefix, e))
     }
 
     pub(crate) async fn list(&self, prefix: &Path) -> Result<Vec<ObjectMeta>> {

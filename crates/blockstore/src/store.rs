@@ -70,7 +70,7 @@ impl Default for Options {
 /// A snapshot store. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Store {
-    inner: Arc<StoreInner>,
+    pub(crate) inner: Arc<StoreInner>,
 }
 
 #[derive(Debug)]

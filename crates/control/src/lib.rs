@@ -11,6 +11,7 @@ pub mod ports;
 mod rules;
 mod spine;
 mod sweeps;
+mod upkeep;
 
 pub use failure::Failure;
 
@@ -22,3 +23,9 @@ pub use spine::env::Env;
 pub use spine::local::reset;
 pub use spine::registry::{Listed, registry};
 pub use spine::runner::{Runner, RunnerOptions};
+pub use upkeep::rebuild::{KnownAccount, Rebuilt, rebuild};
+pub use upkeep::record::keep_records;
+pub use upkeep::scrub::{Scrub, ScrubState, scrub_status};
+pub use upkeep::verify::{
+    Progress as VerifyProgress, Report as VerifyReport, Target as VerifyTarget, verify,
+};

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use cli::Environment;
-use server::{AccountOptions, GcOptions, ServeOptions, StoreOptions};
+use server::{AccountOptions, GcOptions, RebuildOptions, ServeOptions, StoreOptions, VerifyOptions};
 
 /// Machine images for everyone who has a computer: an EC2-API-compatible image service in one program
 #[derive(Debug, Parser)]
@@ -22,6 +22,8 @@ enum Command {
     Account(AccountOptions),
     Gc(GcOptions),
     Store(StoreOptions),
+    Verify(VerifyOptions),
+    Rebuild(RebuildOptions),
     /// Be the process of one instance; started by the server
     #[command(hide = true)]
     Machine {
@@ -63,6 +65,11 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Account(options) => printed(in_runtime(options.run(data))?),
         Command::Gc(options) => printed(in_runtime(options.run(data))?),
         Command::Store(options) => printed(in_runtime(options.run(data))?),
+        Command::Rebuild(options) => printed(in_runtime(options.run(data))?),
+        Command::Verify(options) => match in_runtime(options.run(data))? {
+            Ok(verdict) => printed(Ok(verdict.text)).and_then(|()| failed_if(verdict.exit_code)),
+            Err(error) => Err(of_server(&error)),
+        },
         Command::Client(command) => in_runtime(command.run(&environment))?.map_err(|e| of_client(&e)),
     };
     Ok(ended.map_or_else(ExitCode::from, |()| ExitCode::SUCCESS))
@@ -80,6 +87,10 @@ fn in_runtime<T>(work: impl Future<Output = T>) -> anyhow::Result<T> {
 fn printed(done: server::Result<String>) -> Result<(), u8> {
     let lines = done.map_err(|e| of_server(&e))?;
     cli::print(&lines).map_err(|e| of_client(&e))
+}
+
+const fn failed_if(exit_code: u8) -> Result<(), u8> {
+    if exit_code == 0 { Ok(()) } else { Err(exit_code) }
 }
 
 fn of_server(error: &server::Error) -> u8 {

@@ -1,16 +1,18 @@
 //! The administrator's socket `DIR/admin.sock`: what only the owner of the data directory may ask of a running
-//! server. One JSON line each way.
+//! server. One JSON line asks; lines of progress, where there are any, and one reply answer.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
+use control::{ScrubState, VerifyProgress, VerifyReport, VerifyTarget};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::administrator::Administrator;
+use crate::administrator::{Administrator, Tell};
 use crate::data_dir::DataDir;
 use crate::error::{Error, Result};
 use crate::store::{CollectedDomain, StoreUsage};
@@ -28,6 +30,8 @@ pub(crate) enum Request {
     AccountCreate { name: String },
     StoreCollect { now: bool, retire_secs: Option<u64>, acknowledge: bool },
     StoreUsage,
+    Verify { target: VerifyTarget },
+    ScrubStatus,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -38,6 +42,10 @@ pub(crate) enum Reply {
     Taken,
     Collected(Vec<CollectedDomain>),
     StoreUsage(StoreUsage),
+    /// More is to come.
+    Verifying(VerifyProgress),
+    Verified(Box<VerifyReport>),
+    ScrubStatus(Vec<ScrubState>),
     Failed(String),
 }
 
@@ -96,14 +104,29 @@ pub(crate) async fn serve(listener: UnixListener, stop: CancellationToken, admin
     }
 }
 
+/// A client that goes away ends the work on its answer. Progress that it is too slow to read is left out.
 async fn converse(stream: UnixStream, administrator: &Administrator) -> std::io::Result<()> {
     let mut stream = BufReader::new(stream);
     let line = read_line(&mut stream, REQUEST_BYTES_MAX, REQUEST_TIME_MAX).await?;
-    let reply = match serde_json::from_slice(&line) {
-        Ok(request) => administrator.answer(request).await,
-        Err(error) => Reply::Failed(format!("not a request: {error}")),
+    let request = match serde_json::from_slice(&line) {
+        Ok(request) => request,
+        Err(error) => return write(&mut stream, &Reply::Failed(format!("not a request: {error}"))).await,
     };
-    let mut line = serde_json::to_vec(&reply)?;
+    let (sender, mut told) = mpsc::channel(16);
+    let tell = move |progress| {
+        let _ = sender.try_send(progress);
+    };
+    let mut answered = std::pin::pin!(administrator.answer(request, &tell));
+    loop {
+        tokio::select! {
+            reply = &mut answered => return write(&mut stream, &reply).await,
+            Some(progress) = told.recv() => write(&mut stream, &Reply::Verifying(progress)).await?,
+        }
+    }
+}
+
+async fn write(stream: &mut BufReader<UnixStream>, reply: &Reply) -> std::io::Result<()> {
+    let mut line = serde_json::to_vec(reply)?;
     line.push(b'\n');
     stream.write_all(&line).await
 }
@@ -119,8 +142,8 @@ async fn read_line(
     Ok(line)
 }
 
-/// Asks the running server. None where none listens.
-pub(crate) async fn ask(data: &DataDir, request: &Request) -> Result<Option<Reply>> {
+/// Asks the running server; `tell` sees what comes before the answer. None where none listens.
+pub(crate) async fn ask(data: &DataDir, request: &Request, tell: Tell<'_>) -> Result<Option<Reply>> {
     let (_open, short) = data.short(SOCKET)?;
     let Ok(stream) = UnixStream::connect(short).await else { return Ok(None) };
     let failed = |e| Error::caused("ask the running server", e);
@@ -128,6 +151,11 @@ pub(crate) async fn ask(data: &DataDir, request: &Request) -> Result<Option<Repl
     let mut line = serde_json::to_vec(request).map_err(|e| Error::caused("ask the running server", e))?;
     line.push(b'\n');
     stream.write_all(&line).await.map_err(failed)?;
-    let line = read_line(&mut stream, REPLY_BYTES_MAX, REPLY_TIME_MAX).await.map_err(failed)?;
-    serde_json::from_slice(&line).map(Some).map_err(|e| Error::caused("understand the running server", e))
+    loop {
+        let line = read_line(&mut stream, REPLY_BYTES_MAX, REPLY_TIME_MAX).await.map_err(failed)?;
+        let reply =
+            serde_json::from_slice(&line).map_err(|e| Error::caused("understand the running server", e))?;
+        let Reply::Verifying(progress) = reply else { return Ok(Some(reply)) };
+        tell(progress);
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use blockstore::Store;
-use control::{Collection, Env, When};
+use control::{Collection, Env, VerifyProgress, VerifyTarget, When};
 use metastore::Metastore;
 use model::{OsIdGen, SystemClock};
 
@@ -13,10 +13,14 @@ use crate::account;
 use crate::admin::{self, Reply, Request};
 use crate::data_dir::DataDir;
 use crate::error::{Error, Result};
+use crate::serve::refuse_lost;
 use crate::store::{CollectedDomain, StoreUsage};
 
 const ATTEMPTS: u32 = 100;
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// Where an answer that takes long tells how far it is.
+pub(crate) type Tell<'a> = &'a (dyn Fn(VerifyProgress) + Send + Sync);
 
 /// Everything that an answer may need.
 #[derive(Debug, Clone)]
@@ -33,21 +37,31 @@ impl Administrator {
     async fn alone(data: &DataDir) -> Result<Self> {
         let clock = Arc::new(SystemClock::new());
         let metastore = Metastore::open(&data.metastore_file(), clock.clone()).await?;
+        refuse_lost(data, &metastore).await?;
         let options = blockstore::Options::default();
         let store = Store::open(Store::local(&data.store())?, Arc::new(OsIdGen), options).await?;
         // No client ever sees its endpoint or its tokens.
-        let env = Env { clock, ids: Arc::new(OsIdGen), token_key: [0; 32], endpoint: String::new() };
+        // And none of its requests makes a domain.
+        let env = Env {
+            clock,
+            ids: Arc::new(OsIdGen),
+            token_key: [0; 32],
+            domain_master: [0; 32],
+            endpoint: String::new(),
+        };
         Ok(Self { data: data.clone(), metastore, store, env, endpoint_url: None })
     }
 
     /// Carries a request out.
-    pub(crate) async fn answer(&self, request: Request) -> Reply {
+    pub(crate) async fn answer(&self, request: Request, tell: Tell<'_>) -> Reply {
         let done = match request {
             Request::AccountCreate { name } => account::create(self, &name).await,
             Request::StoreCollect { now, retire_secs, acknowledge } => {
                 self.collect(now, retire_secs, acknowledge).await
             }
             Request::StoreUsage => self.usage().await,
+            Request::Verify { target } => self.verify(&target, tell).await,
+            Request::ScrubStatus => self.scrub_status().await,
         };
         done.unwrap_or_else(|error| Reply::Failed(error.chain()))
     }
@@ -66,6 +80,21 @@ impl Administrator {
         Ok(Reply::Collected(done.into_iter().map(CollectedDomain::of).collect()))
     }
 
+    async fn verify(&self, target: &VerifyTarget, tell: Tell<'_>) -> Result<Reply> {
+        let verified =
+            control::verify(&self.metastore, &self.store, self.env.clock.as_ref(), target, tell).await;
+        match verified {
+            Ok(report) => Ok(Reply::Verified(Box::new(report))),
+            // The message is for a client; whoever sits at the data directory may know a cause.
+            Err(failure) if failure.cause().is_some() => Err(failure.into()),
+            Err(failure) => Err(Error::new(failure.message)),
+        }
+    }
+
+    async fn scrub_status(&self) -> Result<Reply> {
+        Ok(Reply::ScrubStatus(control::scrub_status(&self.metastore).await?))
+    }
+
     async fn usage(&self) -> Result<Reply> {
         let domains = self.collection().usage().await?;
         Ok(Reply::StoreUsage(StoreUsage::of(domains, &self.data.store())?))
@@ -75,11 +104,16 @@ impl Administrator {
 /// Asks the server if there is one, and is the one process on the directory if not. A server that is just
 /// starting or stopping has the lock but no socket.
 pub(crate) async fn ask(data: &DataDir, request: &Request) -> Result<Reply> {
+    ask_telling(data, request, &|_| {}).await
+}
+
+/// The same; `tell` sees how far it is.
+pub(crate) async fn ask_telling(data: &DataDir, request: &Request, tell: Tell<'_>) -> Result<Reply> {
     for _ in 0..ATTEMPTS {
         let reply = if let Some(_lock) = data.try_lock()? {
-            Some(Administrator::alone(data).await?.answer(request.clone()).await)
+            Some(Administrator::alone(data).await?.answer(request.clone(), tell).await)
         } else {
-            admin::ask(data, request).await?
+            admin::ask(data, request, tell).await?
         };
         match reply {
             Some(Reply::Failed(why)) => return Err(Error::new(why)),

@@ -73,6 +73,10 @@ impl DataDir {
         self.path.join("credentials")
     }
 
+    pub(crate) fn domain_keys_file(&self) -> PathBuf {
+        self.path.join("domains.key")
+    }
+
     pub(crate) fn config_file(&self) -> PathBuf {
         self.path.join("config")
     }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use blockstore::Store;
-use control::{AuthMode, Dispatcher, Env, Runner, RunnerOptions};
+use control::{AuthMode, Dispatcher, Env, Runner, RunnerOptions, Scrub};
 use metastore::Metastore;
 use model::id_gen::random_bytes;
 use model::{Clock, IdGen, OsIdGen, SystemClock};
@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admin;
 use crate::administrator::Administrator;
 use crate::data_dir::DataDir;
+use crate::domain_keys::DomainKeys;
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::http::{self, Routes};
@@ -64,12 +65,15 @@ async fn open(config: &Config, data: DataDir, address: SocketAddr, exe: PathBuf)
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let ids: Arc<dyn IdGen> = Arc::new(OsIdGen);
     let metastore = Metastore::open(&data.metastore_file(), Arc::clone(&clock)).await?;
+    refuse_lost(&data, &metastore).await?;
+    let keys = DomainKeys::ensure(&data, &metastore, ids.as_ref()).await?;
     let store = Store::open(Store::local(&data.store())?, Arc::clone(&ids), store_options(&clock)).await?;
     let endpoint = config.advertise.clone().unwrap_or_else(|| reachable(address).to_string());
     let token_key = token_key(&metastore, ids.as_ref()).await?;
     let endpoint_url = format!("http://{endpoint}");
-    let env = Env { clock: Arc::clone(&clock), ids, token_key, endpoint };
+    let env = Env { clock: Arc::clone(&clock), ids, token_key, domain_master: keys.master(), endpoint };
     control::ensure_first_account(&metastore, &env).await?;
+    control::keep_records(&metastore, &env).await?;
     profiles::write(&data, &metastore, Some(&endpoint_url)).await?;
     let host = Arc::new(Host::open(&data, exe, config.disk_transport.into())?);
     let wake = Arc::new(Notify::new());
@@ -101,6 +105,17 @@ fn store_options(clock: &Arc<dyn Clock>) -> blockstore::Options {
     blockstore::Options { clock: Arc::clone(clock), ..blockstore::Options::default() }
 }
 
+/// A new database over a store full of snapshots would hide them all.
+pub(crate) async fn refuse_lost(data: &DataDir, metastore: &Metastore) -> Result<()> {
+    let has_snapshots = std::fs::read_dir(data.store().join("snap")).is_ok_and(|mut it| it.next().is_some());
+    if !has_snapshots || !metastore.read().await?.accounts().await?.is_empty() {
+        return Ok(());
+    }
+    let (file, store) = (data.metastore_file(), data.store());
+    Err(Error::conflict(format!("{} knows nothing of what is in {}", file.display(), store.display()))
+        .with_hint("was the database lost? katagami rebuild makes it anew from the store"))
+}
+
 async fn run(config: Config, service: Service, listener: TcpListener) -> Result<()> {
     let Service { data, metastore, store, env, endpoint_url, routes, runner, host } = service;
     let stop = CancellationToken::new();
@@ -109,6 +124,13 @@ async fn run(config: Config, service: Service, listener: TcpListener) -> Result<
     greet(&config, &data, &endpoint_url);
     let runner_stop = runner.stop_token();
     let jobs = tokio::spawn(runner.run());
+    let scrub = Scrub {
+        metastore: metastore.clone(),
+        store: store.clone(),
+        env: env.clone(),
+        bytes_per_second: config.scrub_bytes_per_second,
+    };
+    let scrub = tokio::spawn(scrub.run(stop.clone()));
     let look = tokio::spawn(async move { host.look_at_qemu().await });
     let administrator =
         Administrator { data: data.clone(), metastore, store, env, endpoint_url: Some(endpoint_url) };
@@ -119,7 +141,7 @@ async fn run(config: Config, service: Service, listener: TcpListener) -> Result<
     stop.cancel();
     runner_stop.cancel();
     look.abort();
-    for (name, task) in [("http", web), ("admin", admin)] {
+    for (name, task) in [("http", web), ("admin", admin), ("scrub", scrub)] {
         if let Err(error) = task.await {
             tracing::error!(name, %error, "a part of the service ended badly");
         }

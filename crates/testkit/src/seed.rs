@@ -3,11 +3,11 @@
 use blockstore::DomainSecret;
 use control::ports::{Host, VolumeBase, VolumeSpec};
 use model::{
-    AccountId, IdGen, Region, Snapshot, SnapshotId, SnapshotOrigin, SnapshotState, Timestamp, Volume,
-    VolumeId, VolumeState, VolumeType,
+    AccountId, Region, Snapshot, SnapshotId, SnapshotOrigin, SnapshotState, Timestamp, Volume, VolumeId,
+    VolumeState, VolumeType,
 };
 
-use crate::world::{Account, REGION, World};
+use crate::world::{Account, DOMAIN_MASTER, REGION, World};
 
 impl World {
     /// A completed snapshot of the first account: `content` from the start of a volume of `size_gib`.
@@ -117,8 +117,7 @@ impl World {
         if let Some(row) = tx.domain_get(name).await.expect("the database in memory works") {
             return DomainSecret::new(row.secret);
         }
-        let mut secret = [0; 32];
-        self.ids.fill(&mut secret);
+        let secret = *DomainSecret::derive(&DOMAIN_MASTER, name).expose();
         let row = metastore::Domain { domain: name.to_owned(), account_id: account.clone(), region, secret };
         tx.domain_insert(&row).await.expect("the name is free");
         tx.commit().await.expect("the database in memory works");

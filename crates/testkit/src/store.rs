@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::TryStreamExt;
 use futures::stream::BoxStream;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt,
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 
@@ -23,6 +24,24 @@ pub(crate) struct FaultStore {
 impl FaultStore {
     pub(crate) fn new(inner: Arc<dyn ObjectStore>, gate: Gate) -> Self {
         Self { inner, gate }
+    }
+
+    pub(crate) async fn tamper(
+        &self,
+        prefix: &str,
+        mut change: impl FnMut(&str, Vec<u8>) -> Option<Vec<u8>>,
+    ) {
+        let listed: Vec<ObjectMeta> =
+            self.inner.list(Some(&Path::from(prefix))).try_collect().await.expect("a store in memory works");
+        for meta in listed {
+            let got = self.inner.get(&meta.location).await.expect("a store in memory works");
+            let bytes = got.bytes().await.expect("a store in memory works").to_vec();
+            let done = match change(meta.location.as_ref(), bytes) {
+                Some(bytes) => self.inner.put(&meta.location, PutPayload::from(bytes)).await.map(drop),
+                None => self.inner.delete(&meta.location).await,
+            };
+            done.expect("a store in memory works");
+        }
     }
 
     async fn pass(&self, call: &'static str) -> Result<()> {

@@ -19,6 +19,8 @@ use crate::store::FaultStore;
 
 /// 2026-11-21T08:00:00Z.
 const START: Timestamp = Timestamp::from_millis(1_795_248_000_000);
+/// What the secrets of domains are derived from.
+pub(crate) const DOMAIN_MASTER: [u8; 32] = [8; 32];
 const HOST: &str = "127.0.0.1:4566";
 pub const REGION: &str = "us-east-1";
 
@@ -64,8 +66,13 @@ impl World {
             .await
             .expect("a store in memory opens");
         let host = Arc::new(FakeHost::new(clock.clone(), gate.clone()));
-        let env =
-            Env { clock: clock.clone(), ids: ids.clone(), token_key: [7; 32], endpoint: HOST.to_owned() };
+        let env = Env {
+            clock: clock.clone(),
+            ids: ids.clone(),
+            token_key: [7; 32],
+            domain_master: DOMAIN_MASTER,
+            endpoint: HOST.to_owned(),
+        };
         let wake = Arc::new(Notify::new());
         let dispatcher = Dispatcher::new(
             metastore.clone(),
@@ -210,6 +217,11 @@ impl World {
         let options = blockstore::Options { clock: self.clock.clone(), ..blockstore::Options::default() };
         let store = blockstore::Store::open(self.objects.clone(), self.ids.clone(), options).await;
         store.expect("a store in memory opens")
+    }
+
+    /// Changes stored objects behind the service's back: for each below `prefix` its new bytes, or None to remove it.
+    pub async fn tamper(&self, prefix: &str, change: impl FnMut(&str, Vec<u8>) -> Option<Vec<u8>>) {
+        self.objects.tamper(prefix, change).await;
     }
 
     /// The metastore as text, for comparing before and after.

@@ -6,6 +6,7 @@ pub(crate) mod collection;
 pub(crate) mod cursor;
 pub(crate) mod node;
 pub(crate) mod pack;
+pub(crate) mod record;
 pub(crate) mod seal;
 pub(crate) mod snapshot;
 pub(crate) mod store;

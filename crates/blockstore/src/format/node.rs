@@ -239,12 +239,14 @@ impl NodePack {
         Ok(node)
     }
 
-    /// Decodes every node, also those that no live tree may name any more.
-    pub(crate) fn verify(&self, keys: &DomainKeys) -> Result<()> {
-        for (number, entry) in (0..).zip(&self.nodes) {
-            self.node(keys, number, entry.level)?;
-        }
-        Ok(())
+    /// The level of every node, by number.
+    pub(crate) fn levels(&self) -> impl Iterator<Item = u8> {
+        self.nodes.iter().map(|entry| entry.level)
+    }
+
+    /// The packs that leaves of this node pack may name.
+    pub(crate) fn pack_refs(&self) -> &[PackRef] {
+        &self.packs
     }
 
     /// A node of this pack is known by the pack's salt, because the pack's id is not known when

@@ -23,6 +23,7 @@ pub(crate) enum Section {
     NodeDirectory = 4,
     Snapshot = 5,
     Collection = 6,
+    Record = 7,
 }
 
 /// Seals and opens the sections of one object.

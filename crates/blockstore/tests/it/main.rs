@@ -24,3 +24,5 @@ mod formats;
 mod oracle;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod verify;

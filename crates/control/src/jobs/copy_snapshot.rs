@@ -4,6 +4,7 @@ use blockstore::{Domain, Root};
 use model::{Snapshot, SnapshotId, SnapshotOrigin, SnapshotState, StateReason};
 use serde::{Deserialize, Serialize};
 
+use super::keep_record::KeepRecord;
 use crate::failure::Failure;
 use crate::spine::job::{Io, Job, JobKey, JobWrite, Next, Stop};
 
@@ -100,7 +101,9 @@ impl CopySnapshot {
         target.progress_percent = 100;
         target.full_snapshot_size_bytes = Some(full_size_bytes);
         target.root = Some(root.clone());
-        Ok(write.tx.snapshot_update(&target).await?)
+        write.tx.snapshot_update(&target).await?;
+        let Snapshot { snapshot_id, owner_id, region, .. } = &target;
+        Ok(write.enqueue(&KeepRecord::of_snapshot(snapshot_id, owner_id, *region)).await?)
     }
 }
 

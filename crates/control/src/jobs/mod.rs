@@ -8,6 +8,7 @@ pub(crate) mod create_image;
 pub(crate) mod delete_snapshot;
 pub(crate) mod delete_volume;
 pub(crate) mod drive_instance;
+pub(crate) mod keep_record;
 pub(crate) mod publish_image;
 pub(crate) mod reboot_instance;
 pub(crate) mod refresh_instance;
@@ -20,6 +21,7 @@ pub(crate) const ALL: &[JobEntry] = &[
     JobEntry::of::<delete_snapshot::DeleteSnapshot>(),
     JobEntry::of::<delete_volume::DeleteVolume>(),
     JobEntry::of::<drive_instance::DriveInstance>(),
+    JobEntry::of::<keep_record::KeepRecord>(),
     JobEntry::of::<publish_image::PublishImage>(),
     JobEntry::of::<reboot_instance::RebootInstance>(),
     JobEntry::of::<refresh_instance::RefreshInstance>(),

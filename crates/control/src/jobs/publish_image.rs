@@ -5,6 +5,7 @@ use std::time::Duration;
 use model::{ImageId, ImageState, SnapshotState, StateReason};
 use serde::{Deserialize, Serialize};
 
+use super::keep_record::KeepRecord;
 use crate::failure::Failure;
 use crate::spine::job::{Io, Job, JobKey, JobWrite, Next, Stop};
 
@@ -63,6 +64,7 @@ impl Job for PublishImage {
         }
         image.state = ImageState::Available;
         write.tx.image_update(&image).await?;
+        write.enqueue(&KeepRecord::of_image(&image.image_id, &image.owner_id, image.region)).await?;
         Ok(Next::Done)
     }
 

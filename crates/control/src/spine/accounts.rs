@@ -38,7 +38,8 @@ pub async fn create_account(
     if tx.account_by_name(name).await?.is_some() {
         return Ok(None);
     }
-    let created = account_insert(&mut tx, env, AccountId::generate(env.ids.as_ref()), name).await?;
+    let key = new_key(env, &AccountId::generate(env.ids.as_ref()));
+    let created = account_insert(&mut tx, env, name, key).await?;
     tx.commit().await?;
     Ok(Some(created))
 }
@@ -52,26 +53,32 @@ pub(crate) async fn ensure_numbered_account(
     let mut tx = metastore.write().await?;
     if tx.account_get(&account_id).await?.is_none() {
         let name = account_id.to_string();
-        account_insert(&mut tx, env, account_id, &name).await?;
+        account_insert(&mut tx, env, &name, new_key(env, &account_id)).await?;
         tx.commit().await?;
     }
     Ok(())
 }
 
-async fn account_insert(
-    tx: &mut Tx,
-    env: &Env,
-    account_id: AccountId,
-    name: &str,
-) -> Result<NewAccount, Failure> {
-    let now = env.clock.now();
-    let account = Account { account_id: account_id.clone(), name: name.to_owned(), create_time: now };
-    let key = AccessKey {
+/// The root key of an account.
+pub(crate) fn new_key(env: &Env, account_id: &AccountId) -> AccessKey {
+    AccessKey {
         access_key_id: format!("AKIA{}", random_text::<16, 32>(env, BASE32)),
         secret_access_key: random_text::<40, 64>(env, BASE64),
         account_id: account_id.clone(),
-        create_time: now,
-    };
+        create_time: env.clock.now(),
+    }
+}
+
+/// The account that has the key.
+pub(crate) async fn account_insert(
+    tx: &mut Tx,
+    env: &Env,
+    name: &str,
+    key: AccessKey,
+) -> Result<NewAccount, Failure> {
+    let account_id = key.account_id.clone();
+    let account =
+        Account { account_id: account_id.clone(), name: name.to_owned(), create_time: env.clock.now() };
     tx.account_insert(&account).await?;
     tx.access_key_insert(&key).await?;
     for region in Region::all() {

@@ -113,3 +113,18 @@ async fn torture_copy_snapshot_and_publish_image() {
         torture(scene, async |world, ()| end_state(world).await).await;
     }
 }
+
+#[tokio::test]
+async fn torture_keep_record() {
+    let scene = async || {
+        let world = World::new().await;
+        let image = world.seed_image("base", b"boot me").await;
+        world.settle().await;
+        let tag = [("ResourceId.1", image.as_str()), ("Tag.1.Key", "colour"), ("Tag.1.Value", "red")];
+        world.call("CreateTags", &tag).await.ok();
+        let share = [("ImageId", image.as_str()), ("LaunchPermission.Add.1.Group", "all")];
+        world.call("ModifyImageAttribute", &share).await.ok();
+        (world, ())
+    };
+    torture(scene, async |world, ()| end_state(world).await).await;
+}

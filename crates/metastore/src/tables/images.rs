@@ -94,6 +94,11 @@ impl Tx {
         self.noun_where(condition, &[account.as_str().into(), region.into(), name.into()]).await
     }
 
+    /// The images of all accounts, oldest first.
+    pub async fn images(&mut self) -> Result<Vec<Image>> {
+        self.nouns_where("1 = 1 ORDER BY creation_date, image_id", &[]).await
+    }
+
     /// How many images the account owns in the region.
     pub async fn image_count(&mut self, account: &AccountId, region: Region) -> Result<u64> {
         let sql = "SELECT COUNT(*) FROM images WHERE owner_id = $1 AND region = $2";

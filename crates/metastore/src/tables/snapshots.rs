@@ -82,6 +82,11 @@ impl Tx {
         self.nouns_where(condition, &[volume.as_str().into()]).await
     }
 
+    /// The snapshots of any account in a state, oldest first.
+    pub async fn snapshots_in_state(&mut self, state: SnapshotState) -> Result<Vec<Snapshot>> {
+        self.nouns_where("state = $1 ORDER BY start_time, snapshot_id", &[state.as_str().into()]).await
+    }
+
     /// Uploads of any account that are not completed, oldest first.
     pub async fn snapshots_pending_upload(&mut self) -> Result<Vec<Snapshot>> {
         let condition = "state = $1 AND origin = $2 ORDER BY start_time, snapshot_id";

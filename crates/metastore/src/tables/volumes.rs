@@ -58,6 +58,11 @@ impl Tx {
         self.nouns_where(condition, &[after.into(), i64::from(limit).into()]).await
     }
 
+    /// The volumes of all accounts, oldest first.
+    pub async fn volumes(&mut self) -> Result<Vec<Volume>> {
+        self.nouns_where("1 = 1 ORDER BY create_time, volume_id", &[]).await
+    }
+
     /// The volumes of any account in a state, oldest first.
     pub async fn volumes_in_state(&mut self, state: VolumeState) -> Result<Vec<Volume>> {
         self.nouns_where("state = $1 ORDER BY create_time, volume_id", &[state.as_str().into()]).await

@@ -47,6 +47,7 @@ impl Rig {
             clock: Arc::clone(&clock),
             ids: Arc::new(OsIdGen),
             token_key: [0; 32],
+            domain_master: [0; 32],
             endpoint: "127.0.0.1:1".into(),
         };
         let port: Arc<dyn control::ports::Host> = Arc::<Host>::clone(&host);

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use self::spans::Span;
 use super::abandon_upload::AbandonUpload;
+use super::keep_record::KeepRecord;
 use crate::failure::Failure;
 use crate::ports::FrozenExtent;
 use crate::spine::job::{Io, Job, JobKey, JobWrite, Next, Stop};
@@ -159,6 +160,8 @@ impl UploadSnapshot {
         snapshot.full_snapshot_size_bytes = Some(full_size_bytes);
         snapshot.root = Some(root.clone());
         write.tx.snapshot_update(&snapshot).await?;
+        let Snapshot { snapshot_id, owner_id, region, .. } = &snapshot;
+        write.enqueue(&KeepRecord::of_snapshot(snapshot_id, owner_id, *region)).await?;
         if let Some(mut volume) = write.tx.volume_get(&snapshot.volume_id).await? {
             volume.checkpoint = Some(model::volume::VolumeCheckpoint {
                 snapshot_id: snapshot.snapshot_id,

@@ -1,7 +1,7 @@
 //! Storage domains: within one, equal blocks are stored once. Unencrypted snapshots of an account
 //! and region share a domain that the service owns.
 
-use model::id_gen::random_bytes;
+use blockstore::DomainSecret;
 use model::{AccountId, Region};
 
 use super::super::write::Write;
@@ -17,7 +17,7 @@ impl Write<'_, '_> {
     pub(crate) async fn own_domain(&mut self) -> Result<String, Failure> {
         let name = service_domain(&self.cx.caller.account, self.cx.caller.region);
         if self.cx.tx.domain_get(&name).await?.is_none() {
-            let secret = random_bytes(self.cx.env.ids.as_ref());
+            let secret = *DomainSecret::derive(&self.cx.env.domain_master, &name).expose();
             let domain = metastore::Domain {
                 domain: name.clone(),
                 account_id: self.cx.caller.account.clone(),

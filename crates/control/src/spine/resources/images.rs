@@ -8,6 +8,7 @@ use super::super::cx::Cx;
 use super::super::granted::{Creation, Granted};
 use super::super::write::Write;
 use crate::failure::Failure;
+use crate::jobs::keep_record::KeepRecord;
 
 impl Cx<'_> {
     /// An image that the caller may see, and launch once it is available.
@@ -97,23 +98,30 @@ impl Cx<'_> {
 impl Write<'_, '_> {
     pub(crate) async fn image_insert(&mut self, creation: Creation, image: &Image) -> Result<(), Failure> {
         self.cx.tx.image_insert(image).await?;
-        self.created_tags_put(&creation, image.image_id.as_str()).await
+        self.created_tags_put(&creation, image.image_id.as_str()).await?;
+        self.keep_image_record(image).await
     }
 
     pub(crate) async fn image_update(&mut self, image: Granted<Image>) -> Result<(), Failure> {
-        Ok(self.cx.tx.image_update(&image).await?)
+        self.cx.tx.image_update(&image).await?;
+        self.keep_image_record(&image).await
+    }
+
+    async fn keep_image_record(&mut self, image: &Image) -> Result<(), Failure> {
+        self.enqueue(&KeepRecord::of_image(&image.image_id, &image.owner_id, image.region)).await
     }
 
     /// Notes that somebody has launched it; the one change that a caller makes to another's image.
     pub(crate) async fn image_launched(&mut self, image: Granted<Image>) -> Result<(), Failure> {
-        let now = self.now();
-        self.image_update(image.with(|image| image.last_launched_time = Some(now))).await
+        let image = image.with(|image| image.last_launched_time = Some(self.cx.now()));
+        // Not worth a new record in the store.
+        Ok(self.cx.tx.image_update(&image).await?)
     }
 
     /// Removes the image; a tombstone remembers whose it was.
     pub(crate) async fn image_delete(&mut self, image: Granted<Image>) -> Result<(), Failure> {
         self.cx.tx.tags_delete_all(image.image_id.as_str()).await?;
         self.cx.tx.image_delete(&image.image_id).await?;
-        Ok(())
+        self.keep_image_record(&image).await
     }
 }

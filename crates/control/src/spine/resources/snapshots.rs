@@ -9,6 +9,7 @@ use super::super::granted::{Creation, Granted};
 use super::super::write::Write;
 use crate::failure::Failure;
 use crate::jobs::delete_snapshot::DeleteSnapshot;
+use crate::jobs::keep_record::KeepRecord;
 
 /// How far back a lineage is looked at.
 const LINEAGE_MAX: usize = 10_000;
@@ -78,6 +79,8 @@ impl Write<'_, '_> {
     pub(crate) async fn snapshot_delete(&mut self, snapshot: Granted<Snapshot>) -> Result<(), Failure> {
         self.cx.tx.tags_delete_all(snapshot.snapshot_id.as_str()).await?;
         self.cx.tx.snapshot_delete(&snapshot.snapshot_id).await?;
+        let Snapshot { snapshot_id, owner_id, region, .. } = &*snapshot;
+        self.enqueue(&KeepRecord::of_snapshot(snapshot_id, owner_id, *region)).await?;
         self.enqueue(&DeleteSnapshot::of(&snapshot)).await
     }
 }

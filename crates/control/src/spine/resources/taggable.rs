@@ -8,6 +8,7 @@ use super::super::cx::Cx;
 use super::super::granted::Granted;
 use super::super::write::Write;
 use crate::failure::Failure;
+use crate::jobs::keep_record::KeepRecord;
 
 /// Something of the caller's that carries tags.
 #[derive(Debug, Clone)]
@@ -81,7 +82,25 @@ impl Cx<'_> {
 impl Write<'_, '_> {
     /// Sets tags; a key that the resource had takes the new value.
     pub(crate) async fn tags_set(&mut self, on: &Granted<Taggable>, tags: &[Tag]) -> Result<(), Failure> {
-        self.tags_put(on.resource_type, &on.id, tags).await
+        self.tags_put(on.resource_type, &on.id, tags).await?;
+        self.keep_tagged_record(on).await
+    }
+
+    async fn keep_tagged_record(&mut self, on: &Taggable) -> Result<(), Failure> {
+        let (owner, region) = (self.cx.caller.account.clone(), self.cx.caller.region);
+        let job = match on.resource_type {
+            ResourceType::Image => KeepRecord::of_image(&typed(&on.id)?, &owner, region),
+            ResourceType::Snapshot => KeepRecord::of_snapshot(&typed(&on.id)?, &owner, region),
+            ResourceType::Instance
+            | ResourceType::KeyPair
+            | ResourceType::NetworkInterface
+            | ResourceType::SecurityGroup
+            | ResourceType::SecurityGroupRule
+            | ResourceType::Subnet
+            | ResourceType::Volume
+            | ResourceType::Vpc => return Ok(()),
+        };
+        self.enqueue(&job).await
     }
 
     /// Removes a tag, if it has the value where one is given.
@@ -92,6 +111,6 @@ impl Write<'_, '_> {
         value: Option<&str>,
     ) -> Result<(), Failure> {
         self.cx.tx.tag_delete(&from.id, key, value).await?;
-        Ok(())
+        self.keep_tagged_record(from).await
     }
 }
