@@ -177,10 +177,6 @@ impl Sim {
         state.ticks
     }
 
-    pub(crate) fn ticks(&self) -> u64 {
-        self.state().ticks
-    }
-
     /// A place where the process may die. False once it is dead: what happens then has no effect any more.
     pub(crate) fn passage(&self) -> bool {
         let dies = {

@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt, stream};
+use model::Clock as _;
 use object_store::path::Path;
 use object_store::{
     Attributes, CopyOptions, Error, Extensions, GetOptions, GetResult, GetResultPayload, ListResult,
@@ -24,6 +25,8 @@ use crate::chance::Chance;
 use crate::sim::Sim;
 
 const NAME: &str = "simulated store";
+/// No request arrives later: the collector waits longer than that before it condemns.
+const LATE_MS_MAX: u64 = 20 * 60 * 1000;
 
 #[derive(Debug, Clone)]
 pub(crate) struct SimStore {
@@ -40,7 +43,7 @@ struct Inner {
 struct State {
     objects: BTreeMap<Path, Object>,
     /// Requests that arrive when the clock has come so far, told apart by their text.
-    late: BTreeMap<(u64, String), Request>,
+    late: BTreeMap<(Duration, String), Request>,
 }
 
 #[derive(Debug, Clone)]
@@ -76,7 +79,7 @@ impl SimStore {
 
     /// Delivers what is still on its way.
     pub(crate) fn deliver_all(&self) {
-        self.inner.deliver(u64::MAX);
+        self.inner.deliver(Duration::MAX);
     }
 }
 
@@ -85,7 +88,7 @@ impl Inner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn deliver(&self, now: u64) {
+    fn deliver(&self, now: Duration) {
         loop {
             let request = {
                 let mut state = self.state();
@@ -121,7 +124,8 @@ impl Inner {
     async fn go(&self) -> Result<()> {
         self.sim.pass().await;
         tokio::time::sleep(self.latency()).await;
-        self.deliver(self.sim.tick());
+        self.sim.tick();
+        self.deliver(self.sim.monotonic());
         if self.sim.strikes(self.sim.weather().refused) {
             self.sim.note(format_args!("refused"));
             return Err(unavailable("503 slow down"));
@@ -160,7 +164,7 @@ impl Inner {
     }
 
     fn send_later(&self, request: Request, mut chance: Chance) {
-        let due = self.sim.ticks() + 1 + chance.below(200);
+        let due = self.sim.monotonic() + Duration::from_millis(chance.below(LATE_MS_MAX));
         self.state().late.insert((due, request.to_string()), request);
     }
 

@@ -17,6 +17,9 @@ const BUILT: &str = "target/mutants/built";
 /// Histories that each mutant must survive to count as one that simulation does not see.
 const SEEDS: &str = "40";
 
+/// A mutant that proves nothing.
+const NOT_BUILT: &str = "the compiler only";
+
 #[derive(Debug, Deserialize)]
 struct Mutant {
     name: String,
@@ -45,10 +48,10 @@ pub(crate) fn run(repo: &Repo, words: &[&str]) -> Result<()> {
         write(&path, &text.replace(&mutant.from, &mutant.to))?;
         let seen = notices(&root, &mutant.file);
         write(&path, &text)?;
-        if let Some(by) = seen? {
+        if let Some(by) = seen?.filter(|by| *by != NOT_BUILT) {
             println!("{:<70} noticed by {by}", mutant.name);
         } else {
-            println!("{:<70} SURVIVED", mutant.name);
+            println!("{:<70} SURVIVED, or does not compile", mutant.name);
             survivors.push(mutant.name.as_str());
         }
     }
@@ -79,10 +82,9 @@ fn notices(root: &Path, file: &str) -> Result<Option<&'static str>> {
     let is_store = file.starts_with("crates/blockstore");
     let of_the_room: &[&str] =
         if is_store { &["test", "-q", "-p", "blockstore"] } else { &["test", "-q", "-p", "volume"] };
-    let steps: [(&str, &[&str]); 4] = [
-        ("the compiler", &["build", "-q", "-p", "proof"]),
+    let steps: [(&str, &[&str]); 3] = [
+        (NOT_BUILT, &["build", "-q", "-p", "proof"]),
         ("simulation", &["run", "-q", "-p", "proof", "--", "--seeds", SEEDS, "--seconds", "120"]),
-        ("the tests of proof", &["test", "-q", "-p", "proof"]),
         ("the tests of its room", of_the_room),
     ];
     for (by, args) in steps {

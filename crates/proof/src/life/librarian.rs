@@ -34,14 +34,14 @@ impl Life<'_> {
 
     async fn check_snapshot(&self, key: &str, snapshot: &Snapshot) -> Verdict {
         self.sim.note(format_args!("check {key}"));
-        let domain = self.domain(snapshot.domain);
+        let domain = self.reader(snapshot.domain);
         let root = self.persist("load a snapshot", || domain.load(key)).await?;
         self.check_root("a snapshot", snapshot.domain, &root, &snapshot.content).await
     }
 
     async fn verify(&self, key: &str, snapshot: &Snapshot) -> Verdict {
         self.sim.note(format_args!("verify {key}"));
-        let domain = self.domain(snapshot.domain);
+        let domain = self.reader(snapshot.domain);
         self.persist("verify a snapshot", || domain.verify(&snapshot.root)).await.map(drop)
     }
 
@@ -52,7 +52,7 @@ impl Life<'_> {
             return Ok(());
         }
         self.sim.note(format_args!("compare {key} and {other_key}"));
-        let domain = self.domain(snapshot.domain);
+        let domain = self.reader(snapshot.domain);
         let diff = async || domain.diff(&snapshot.root, &other.root, BLOCK_BYTES, 0, usize::MAX).await;
         let found = self.persist("compare snapshots", diff).await?;
         let expected = different_blocks(&snapshot.content, &other.content);

@@ -37,7 +37,9 @@ pub(crate) enum End {
 pub(crate) struct Life<'a> {
     world: &'a World,
     sim: &'a Arc<Sim>,
-    domains: RefCell<[Domain; 2]>,
+    domains: [Domain; 2],
+    /// Another process's view of the store: one process writes, and any number read.
+    readers: RefCell<[Domain; 2]>,
     volumes: Vec<RefCell<Option<Volume>>>,
     /// A snapshot is being used in some way.
     is_library_busy: Cell<bool>,
@@ -96,7 +98,8 @@ impl<'a> Life<'a> {
         Ok(Self {
             world,
             sim,
-            domains: RefCell::new(domains),
+            readers: RefCell::new(domains.clone()),
+            domains,
             volumes: world.slots.iter().map(|_| RefCell::default()).collect(),
             is_library_busy: Cell::new(false),
             news: world.slots.iter().map(|_| Notify::new()).collect(),
@@ -104,7 +107,11 @@ impl<'a> Life<'a> {
     }
 
     fn domain(&self, number: usize) -> Domain {
-        self.domains.borrow()[number].clone()
+        self.domains[number].clone()
+    }
+
+    fn reader(&self, number: usize) -> Domain {
+        self.readers.borrow()[number].clone()
     }
 
     fn volume(&self, slot: usize) -> Volume {
@@ -114,7 +121,7 @@ impl<'a> Life<'a> {
     /// A second process opens the same store, with caches of its own and all empty.
     async fn reopen_store(&self) -> Verdict {
         let domains = persist(self.sim, "open the store again", || open(self.world)).await?;
-        *self.domains.borrow_mut() = domains;
+        *self.readers.borrow_mut() = domains;
         Ok(())
     }
 

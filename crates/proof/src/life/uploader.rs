@@ -107,7 +107,7 @@ impl Life<'_> {
         root: &Root,
         expected: &[u8],
     ) -> Verdict {
-        let domain = self.domain(domain);
+        let domain = self.reader(domain);
         let read = async || {
             let reader = domain.reader(root).await?;
             let mut bytes = vec![0xee; usize::try_from(reader.size_bytes()).unwrap_or_default()];
