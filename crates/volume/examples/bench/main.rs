@@ -1,4 +1,5 @@
-//! What `bench/volume.py` runs: a server of one volume, and a client that drives any NBD server.
+//! What `bench/volume.py` and `bench/vhost.py` run: a server of one volume, and clients that drive any NBD
+//! server and any vhost-user disk.
 //!
 //! Each command prints one JSON object a line. The product does not use this program.
 
@@ -6,7 +7,17 @@
 
 mod client;
 mod freezes;
+mod rings;
 mod server;
+#[path = "../../src/tests/vhost_client.rs"]
+#[expect(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "the driver of the tests, which needs more and fails as tests do"
+)]
+mod vhost_client;
 
 use std::error::Error;
 use std::path::Path;
@@ -16,9 +27,12 @@ pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>
 
 const USAGE: &str = "usage: bench <command>
   store RAW STORE                        puts a raw disk into a snapshot store that it makes
-  serve DIR SIZE SOCKET [STORE ROOT]     makes a volume and serves it until its input ends
+  serve DIR SIZE SOCKET [STORE ROOT]     makes a volume and serves it until its input ends: over NBD, or as a
+                                         vhost-user disk where the socket's name ends in .vhost
   load SOCKET read|write|rewrite|flush DEPTH SECONDS SPAN
                                          4 KiB requests within the first SPAN bytes
+  vload SOCKET read|write|sequential DEPTH SECONDS SPAN BLOCK
+                                         requests of BLOCK bytes to a vhost-user disk
   freezes DIR SIZE COUNT                 how long writes stand still while the volume is frozen";
 
 fn main() -> ExitCode {
@@ -45,6 +59,16 @@ fn run() -> Result<serde_json::Value> {
         ["load", socket, kind, depth, seconds, span] => {
             let load = client::Load { kind: kind.parse()?, depth: depth.parse()?, span_bytes: span.parse()? };
             client::load(Path::new(socket), &load, seconds.parse()?)
+        }
+        ["vload", socket, kind, depth, seconds, span, block] => {
+            let load = rings::Load {
+                is_write: *kind == "write",
+                is_sequential: *kind == "sequential",
+                depth: depth.parse()?,
+                span_bytes: span.parse()?,
+                block_bytes: block.parse()?,
+            };
+            rings::load(Path::new(socket), &load, seconds.parse()?)
         }
         ["freezes", dir, size, count] => {
             runtime()?.block_on(freezes::measure(Path::new(dir), size.parse()?, count.parse()?))

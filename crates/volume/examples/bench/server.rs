@@ -1,4 +1,4 @@
-//! A volume behind its NBD server, in a process of its own so that its processor time can be told.
+//! A volume behind its server, in a process of its own so that its processor time can be told.
 
 use std::io::Read as _;
 use std::path::Path;
@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 use volume::nbd::Export;
+use volume::vhost::Device;
 use volume::{Base, Spec, Volume, ZeroBase};
 
 use super::Result;
@@ -54,8 +55,19 @@ pub(crate) async fn serve(dir: &Path, size_bytes: u64, socket: &Path, base: &[&s
     let opened = clock.monotonic().saturating_sub(before);
     let listener = UnixListener::bind(socket)?;
     let shutdown = CancellationToken::new();
-    let export = Export { name: "bench".to_owned(), read_only: false };
-    let server = tokio::spawn(volume::nbd::serve(volume.clone(), listener, export, shutdown.clone()));
+    let server = if socket.extension().is_some_and(|protocol| protocol == "vhost") {
+        let device = Device { serial: "bench".to_owned(), queue_count: 1 };
+        tokio::spawn(volume::vhost::serve(
+            volume.clone(),
+            listener,
+            device,
+            Arc::new(clock),
+            shutdown.clone(),
+        ))
+    } else {
+        let export = Export { name: "bench".to_owned(), read_only: false };
+        tokio::spawn(volume::nbd::serve(volume.clone(), listener, export, shutdown.clone()))
+    };
     println!("{}", json!({ "create_nanos": created.as_nanos(), "open_nanos": opened.as_nanos() }));
     while tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new())).await?? > 0 {
         println!("{}", stats(&volume)?);
