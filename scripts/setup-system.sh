@@ -14,7 +14,7 @@ for part in "${@:-all}"; do
       packages+=(strace) ;;&
     guests | all) packages+=(qemu-system-x86 ovmf openssh-client) ;;&
     clients | all) packages+=(awscli curl jq openssh-client) ;;&
-    bench | all) packages+=(qemu-utils nbdkit libnbd-bin) ;;&
+    bench | all) packages+=(qemu-utils nbdkit libnbd-bin restic casync borgbackup zstd) ;;&
     build | guests | clients | bench | all) ;;
     *) die "unknown part: $part" ;;
   esac
