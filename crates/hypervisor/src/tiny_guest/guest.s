@@ -17,7 +17,11 @@ katagami_guest_start:
     cld
     ljmp $0, $(1f - katagami_guest_start + 0x7c00)
 1:
+    # The firmware prints the end of its last line on a timer tick: after that, lines here stay whole.
     sti
+    hlt
+    hlt
+    hlt
     movb %dl, katagami_guest_drive - katagami_guest_start + 0x7c00
     mov $(katagami_guest_banner - katagami_guest_start + 0x7c00), %si
     call katagami_guest_print
