@@ -27,9 +27,10 @@ BLOCK = 512 << 10
 BLOCKS = 600
 CLIENTS = 8
 TICKS = os.sysconf("SC_CLK_TCK")
-# Of stored bytes, of storing, of restoring: beside a peer, because other work on the machine slows down both.
+# Of stored bytes, of storing, of restoring. The absolute ones stand in restic's rows and need a quiet machine; the others
+# are beside a peer, which other work slows down as well.
 TARGETS = {
-    "restic": ("ours <= 335", "ratio >= 6", "ratio <= 0.25"),
+    "restic": ("ours <= 335", "ours >= 750", "ours <= 0.85"),
     "qcow2, zstd": ("ratio <= 0.33", "ratio >= 3", "ratio <= 0.8"),
     "zstd -3": ("ratio <= 0.37", "ratio >= 4.5", "ratio <= 0.8"),
 }
@@ -144,10 +145,10 @@ def compared(disks, peers):
         common.row("five disks stored", "MB", size, megabytes_there, name, smaller)
         common.row("storing, a core", "MB/s", per_core, data / stored, name, faster)
         common.row("restoring v2", "CPU s", restore["cpu_seconds"], restored, name, sooner)
-    common.row("v4 after v1: edits", "MB", rows[3]["stored_bytes"] / 1e6, target="ours <= 11")
-    common.row("v1b: built again", "MB", rows[4]["stored_bytes"] / 1e6, target="ours <= 16.6")
+    common.row("v4 after v1: edits", "MB", rows[3]["stored_bytes"] / 1e6, target="ours <= 10")
+    common.row("v1b: built again", "MB", rows[4]["stored_bytes"] / 1e6, target="ours <= 15")
     speed, alone = (data / total(result, "seconds") for result in (rows, one_core))
-    common.row("storing, all cores", "MB/s", speed, alone, "one core")
+    common.row("storing, all cores", "MB/s", speed, alone, "one core", "ratio >= 1.9")
     waited = statistics.median(row["seconds"] for row in unchanged) * 1e3
     common.row("snapshot of no change", "ms", waited, target="ours <= 5")
     common.row("its bytes besides the name", "B", total(unchanged, "stored_bytes"), target="ours <= 0")
@@ -221,8 +222,8 @@ def block_calls(disk):
 
         got, contents = spent(get, listed)
         assert contents == [block for block, _ in blocks]
-    common.row("PutSnapshotBlock, a core", "blocks/s", 1 / put)
-    common.row("GetSnapshotBlock, a core", "blocks/s", 1 / got)
+    common.row("PutSnapshotBlock, a core", "blocks/s", 1 / put, target="ours >= 1000")
+    common.row("GetSnapshotBlock, a core", "blocks/s", 1 / got, target="ours >= 1000")
 
 
 def main():
