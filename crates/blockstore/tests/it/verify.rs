@@ -124,7 +124,7 @@ async fn a_whole_store_has_nothing_to_tell_and_every_object_is_read_once() {
     let report = fixture.check(&fixture.objects, "whole").await;
     assert!(report.objects.is_empty() && report.roots.iter().all(Vec::is_empty), "{report:?}");
     let (packs, node_packs) = (fixture.of_kind("pack").len() as u64, fixture.of_kind("node").len() as u64);
-    assert!(packs > 3 && node_packs > 3, "{packs} packs, {node_packs} node packs");
+    assert!(packs >= 3 && node_packs >= 3, "{packs} packs, {node_packs} node packs");
     assert_eq!((report.stats.packs, report.stats.node_packs), (packs, node_packs));
     assert_eq!(report.stats.decoded_bytes, (82 + 11) * BLOCK_U64);
     assert_eq!(report.stats.present_blocks, 82 + 83);
