@@ -4,11 +4,12 @@
 use std::fmt;
 use std::hash::Hash as StdHash;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use quick_cache::Weighter;
-use quick_cache::sync::Cache as Inner;
+use quick_cache::sync::{Cache as Inner, DefaultLifecycle, GuardResult, PlaceholderGuard};
+use quick_cache::{DefaultHashBuilder, Weighter};
 
 use crate::error::Result;
 use crate::format::node::{Node, NodePack, NodeRef};
@@ -72,7 +73,7 @@ pub(crate) struct Cache<K, V> {
 }
 
 impl<K: Eq + StdHash + Clone, V: Weigh + Clone> Cache<K, V> {
-    fn new(bytes: u64, bytes_each: u64) -> Self {
+    pub(crate) fn new(bytes: u64, bytes_each: u64) -> Self {
         let items = usize::try_from(bytes / bytes_each).unwrap_or(usize::MAX).max(16);
         Self { inner: Inner::with_weighter(items, bytes, ByWeight) }
     }
@@ -84,6 +85,18 @@ impl<K: Eq + StdHash + Clone, V: Weigh + Clone> Cache<K, V> {
     /// The value, if it is here now.
     pub(crate) fn get(&self, key: &K) -> Option<V> {
         self.inner.get(key)
+    }
+
+    pub(crate) fn has(&self, key: &K) -> bool {
+        self.inner.peek(key).is_some()
+    }
+
+    /// The right, and the duty, to fetch a value; None where it is there or somebody fetches it. Never waits.
+    pub(crate) fn claim(&self, key: &K) -> Option<Claim<'_, K, V>> {
+        match self.inner.get_value_or_guard(key, Some(Duration::ZERO)) {
+            GuardResult::Guard(guard) => Some(Claim { guard }),
+            GuardResult::Value(_) | GuardResult::Timeout => None,
+        }
     }
 
     /// The cached value, or the one that `fetch` gives; waits where another task fetches it.
@@ -99,6 +112,18 @@ impl<K: Eq + StdHash + Clone, V: Weigh + Clone> Cache<K, V> {
         // In a box: a hit, the usual case, should not carry the state of a fetch around.
         let fetched: BoxFuture<'_, Result<V>> = Box::pin(self.inner.get_or_insert_async(key, fetch()));
         fetched.await
+    }
+}
+
+/// Others who want the value wait while this is held; dropped without a value, one of them fetches it.
+pub(crate) struct Claim<'a, K, V> {
+    guard: PlaceholderGuard<'a, K, V, ByWeight, DefaultHashBuilder, DefaultLifecycle<K, V>>,
+}
+
+impl<K: Eq + StdHash + Clone, V: Weigh + Clone> Claim<'_, K, V> {
+    pub(crate) fn fill(self, value: V) {
+        // Refused only where the entry was removed meanwhile: then it is fetched again.
+        self.guard.insert(value).ok();
     }
 }
 

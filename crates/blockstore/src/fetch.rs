@@ -31,9 +31,19 @@ impl DomainInner {
     pub(crate) async fn node_pack(&self, id: NodePackId) -> Result<Arc<NodePack>> {
         let key = (self.keys.fingerprint, id);
         let fetch = || async {
+            let disk = self.store.sealed.as_ref().and_then(|sealed| sealed.disk.as_ref());
+            if let Some(bytes) = disk.and_then(|disk| disk.read_whole(&id.0))
+                && let Ok(pack) = NodePack::parse(&self.keys, id, &bytes)
+            {
+                return Ok(Arc::new(pack));
+            }
             let limit = crate::format::node::NODE_PACK_BYTES_MAX;
             let bytes = self.store.objects.get(&self.node_pack_path(id), limit).await?;
-            Ok(Arc::new(NodePack::parse(&self.keys, id, &bytes)?))
+            let pack = NodePack::parse(&self.keys, id, &bytes)?;
+            if let Some(disk) = disk {
+                disk.write_whole(&id.0, &bytes);
+            }
+            Ok(Arc::new(pack))
         };
         self.store.caches.node_packs.get_or_fetch(&key, fetch).await
     }
@@ -141,16 +151,28 @@ impl DomainInner {
         let key = (self.keys.fingerprint, table.id, number);
         let fetch = || async {
             let sealed = self.sealed_frame(table, number).await?;
-            Ok(Bytes::from(table.open_frame(number, sealed.into())?))
+            let opened = table.open_frame(number, sealed.into());
+            // The host's cache may be damaged, and so may an answer: the store has the last word.
+            let is_damaged = opened.as_ref().is_err_and(|e| e.kind() == ErrorKind::Corrupt);
+            let (Some(sealed), true) = (&self.store.sealed, is_damaged) else {
+                return opened.map(Bytes::from);
+            };
+            let path = self.pack_path(table.id);
+            let again = sealed.get_again(&self.store.objects, &path, table.part(number)?).await;
+            let again = again.map_err(Error::missing_is_corrupt)?;
+            Ok(Bytes::from(table.open_frame(number, again.into())?))
         };
         self.store.caches.frames.get_or_fetch(&key, fetch).await
     }
 
     pub(crate) async fn sealed_frame(&self, table: &PackTable, number: u32) -> Result<Bytes> {
-        let frame = table.frame(number)?;
         self.ledger.read(self, table.id.into());
+        let part = table.part(number)?;
         let path = self.pack_path(table.id);
-        let got = self.store.objects.get_range(&path, frame.offset..frame.end()).await;
+        let got = match &self.store.sealed {
+            Some(sealed) => sealed.get(&self.store.objects, &path, part).await,
+            None => self.store.objects.get_range(&path, part.offset..part.end()).await,
+        };
         got.map_err(Error::missing_is_corrupt)
     }
 }

@@ -19,11 +19,14 @@ mod format;
 mod gc;
 mod index;
 mod keys;
+mod launch;
 mod objects;
 mod offload;
 mod reader;
 mod record;
+mod remote;
 mod root;
+mod s3;
 mod store;
 mod tree;
 mod verify;
@@ -38,7 +41,9 @@ pub use gc::{Collected, Policy};
 pub use keys::DomainSecret;
 pub use offload::offload;
 pub use reader::Reader;
+pub use remote::{CacheOptions, RemoteOptions};
 pub use root::Root;
+pub use s3::{S3Credentials, S3Options};
 pub use store::{Options, Store};
 pub use verify::{
     BadObject, BadRange, Defect, PackFinding, PackKey, Verification, VerifyReport, VerifyStats,

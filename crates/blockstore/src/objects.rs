@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::TryStreamExt;
@@ -12,38 +13,89 @@ use object_store::{
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::Hash;
+use crate::remote::Remote;
+
+/// Objects that may be longer are asked for once.
+const HEDGED_BYTES_MAX: u64 = 16 << 20;
 
 /// A shared handle.
 #[derive(Debug, Clone)]
 pub(crate) struct Objects {
     store: Arc<dyn ObjectStore>,
+    /// None for a store that answers at once or never: a local directory, memory.
+    remote: Option<Arc<Remote>>,
+    patience: Duration,
 }
 
 /// Whether a put-if-absent put anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Put {
     Created,
+    /// Also where an earlier attempt of the same call put it and its answer was lost: who must know
+    /// whose it is compares the content.
     Existed,
 }
 
 impl Objects {
     pub(crate) fn new(store: Arc<dyn ObjectStore>) -> Self {
-        Self { store }
+        Self { store, remote: None, patience: Duration::ZERO }
+    }
+
+    pub(crate) fn remote(store: Arc<dyn ObjectStore>, remote: Arc<Remote>) -> Self {
+        Self { store, patience: remote.patience, remote: Some(remote) }
+    }
+
+    /// The same objects for a caller who waits at most this long for a store that fails.
+    pub(crate) fn with_patience(&self, patience: Duration) -> Self {
+        Self { patience: self.patience.min(patience), ..self.clone() }
+    }
+
+    async fn insist<T, F>(&self, path: &Path, call: impl Fn() -> F + Sync) -> object_store::Result<T>
+    where
+        F: Future<Output = object_store::Result<T>> + Send,
+        T: Send,
+    {
+        match &self.remote {
+            Some(remote) => remote.insist(self.patience, path, call).await,
+            None => call().await,
+        }
+    }
+
+    /// Like `insist`, for reads: asks again also where an answer is only late.
+    async fn read<T, F>(&self, path: &Path, call: impl Fn() -> F + Sync) -> object_store::Result<T>
+    where
+        F: Future<Output = object_store::Result<T>> + Send,
+        T: Send,
+    {
+        match &self.remote {
+            Some(remote) => remote.insist(self.patience, path, || remote.hedge(&call)).await,
+            None => call().await,
+        }
     }
 
     /// A whole object, refused above `bytes_max`.
     pub(crate) async fn get(&self, path: &Path, bytes_max: u64) -> Result<Bytes> {
-        let result = self.store.get(path).await.map_err(|e| failed("get", path, e))?;
-        if result.meta.size > bytes_max {
-            return Err(Error::corrupt(format!("get {path}: it is too long")));
-        }
-        result.bytes().await.map_err(|e| failed("get", path, e))
+        let get = || async {
+            let result = self.store.get(path).await?;
+            if result.meta.size > bytes_max {
+                return Ok(None);
+            }
+            result.bytes().await.map(Some)
+        };
+        // A long object takes its time; that is not being late.
+        let got = if bytes_max <= HEDGED_BYTES_MAX {
+            self.read(path, get).await
+        } else {
+            self.insist(path, get).await
+        };
+        let bytes = got.map_err(|e| failed("get", path, e))?;
+        bytes.ok_or_else(|| Error::corrupt(format!("get {path}: it is too long")))
     }
 
     /// Exactly these bytes of an object.
     pub(crate) async fn get_range(&self, path: &Path, range: Range<u64>) -> Result<Bytes> {
         let len = range.end.saturating_sub(range.start);
-        let got = self.store.get_ranges(path, std::slice::from_ref(&range)).await;
+        let got = self.read(path, || self.store.get_ranges(path, std::slice::from_ref(&range))).await;
         match got.map(|parts| parts.into_iter().next().unwrap_or_default()) {
             Ok(bytes) if bytes.len() as u64 == len => Ok(bytes),
             Ok(_) => Err(cut_short(path)),
@@ -53,13 +105,14 @@ impl Objects {
 
     /// The last bytes of an object, all of it where it is shorter, and the object's size.
     pub(crate) async fn get_tail(&self, path: &Path, len: u64) -> Result<(Bytes, u64)> {
-        let options = GetOptions { range: Some(GetRange::Suffix(len)), ..GetOptions::default() };
-        match self.store.get_opts(path, options).await {
-            Ok(result) => {
-                let size = result.meta.size;
-                let bytes = result.bytes().await.map_err(|e| failed("get the end of", path, e))?;
-                Ok((bytes, size))
-            }
+        let got = self.read(path, || async {
+            let options = GetOptions { range: Some(GetRange::Suffix(len)), ..GetOptions::default() };
+            let result = self.store.get_opts(path, options).await?;
+            let size = result.meta.size;
+            Ok((result.bytes().await?, size))
+        });
+        match got.await {
+            Ok(tail) => Ok(tail),
             Err(e) => Err(self.explain(path, 1, e).await),
         }
     }
@@ -77,8 +130,11 @@ impl Objects {
     }
 
     pub(crate) async fn put_new(&self, path: &Path, bytes: Bytes) -> Result<Put> {
-        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-        match self.store.put_opts(path, PutPayload::from(bytes), options).await {
+        let put = self.insist(path, || async {
+            let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+            self.store.put_opts(path, PutPayload::from(bytes.clone()), options).await
+        });
+        match put.await {
             Ok(_) => Ok(Put::Created),
             Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
                 Ok(Put::Existed)
@@ -89,13 +145,13 @@ impl Objects {
 
     /// Puts the object whether there is one of this name or not.
     pub(crate) async fn replace(&self, path: &Path, bytes: Bytes) -> Result<()> {
-        let put = self.store.put(path, PutPayload::from(bytes)).await;
-        put.map(drop).map_err(|e| failed("put", path, e))
+        let put = self.insist(path, || self.store.put(path, PutPayload::from(bytes.clone())));
+        put.await.map(drop).map_err(|e| failed("put", path, e))
     }
 
     /// An object that is not there is already deleted.
     pub(crate) async fn delete(&self, path: &Path) -> Result<()> {
-        match self.store.delete(path).await {
+        match self.insist(path, || self.store.delete(path)).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(e) => Err(failed("delete", path, e)),
         }
@@ -108,7 +164,8 @@ impl Objects {
     }
 
     pub(crate) async fn list(&self, prefix: &Path) -> Result<Vec<ObjectMeta>> {
-        self.store.list(Some(prefix)).try_collect().await.map_err(|e| failed("list", prefix, e))
+        let listed = self.insist(prefix, || self.store.list(Some(prefix)).try_collect());
+        listed.await.map_err(|e| failed("list", prefix, e))
     }
 }
 

@@ -1,22 +1,64 @@
 //! Reads any part of a root. What was never written is zeros and costs nothing.
 
+use std::iter;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use futures::future::{join_all, try_join_all};
 use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::bulk::Contents;
 use crate::domain::{DomainInner, Units};
 use crate::error::{Error, Result};
-use crate::format::node::{Leaf, Run};
+use crate::format::node::{Leaf, NodeRef, Run};
 use crate::format::pack::PackTable;
 use crate::format::{BLOCK_BYTES, BLOCK_BYTES_U64, LEAF_BYTES};
 use crate::gc::Lease;
+use crate::launch::Recorder;
+use crate::remote::sealed::{Part, Wanted, groups};
 use crate::tree::Tree;
 
 /// Frames that one read fetches at once.
 const FETCHES: usize = 8;
+/// How far is read ahead: eight frames.
+const AHEAD_BYTES: u64 = 1 << 20;
+/// Reads that follow each other with less between them are a sequence.
+const SEQUENCE_GAP_BYTES: u64 = 128 << 10;
+
+/// What a reader did last, to guess what it does next.
+#[derive(Debug, Default)]
+struct Ahead {
+    last: Mutex<Last>,
+}
+
+#[derive(Debug, Default)]
+struct Last {
+    end: u64,
+    in_sequence: u32,
+    /// Read ahead up to here.
+    until: u64,
+}
+
+impl Ahead {
+    /// What to fetch next after a read of `offset..end`: in a sequence, and where a read had to wait.
+    fn note(&self, offset: u64, end: u64, has_waited: bool, size: u64) -> Option<Range<u64>> {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let follows = (last.end..last.end + SEQUENCE_GAP_BYTES).contains(&offset);
+        last.in_sequence = if follows { last.in_sequence + 1 } else { 0 };
+        last.end = end;
+        if !(last.until.saturating_sub(2 * AHEAD_BYTES)..=last.until).contains(&end) {
+            last.until = end;
+        }
+        let is_due = last.until - end <= AHEAD_BYTES / 2;
+        if !is_due || !has_waited && last.in_sequence < 2 {
+            return None;
+        }
+        let range = last.until..(end + AHEAD_BYTES).min(size);
+        last.until = last.until.max(range.end);
+        (range.start < range.end).then_some(range)
+    }
+}
 
 /// A root opened for reading. Cheap to clone; all readers of a store share its caches.
 #[derive(Debug, Clone)]
@@ -25,6 +67,9 @@ pub struct Reader {
     tree: Tree,
     /// The root counts as live while anybody reads it.
     lease: Arc<Lease>,
+    /// Of a store behind a network.
+    ahead: Arc<Ahead>,
+    recorder: Option<Arc<Recorder>>,
 }
 
 /// A part of a read that one frame answers.
@@ -38,8 +83,12 @@ struct Piece {
 }
 
 impl Reader {
-    pub(crate) const fn new(domain: Arc<DomainInner>, tree: Tree, lease: Arc<Lease>) -> Self {
-        Self { domain, tree, lease }
+    pub(crate) fn new(domain: Arc<DomainInner>, tree: Tree, lease: Arc<Lease>) -> Self {
+        Self { domain, tree, lease, ahead: Arc::default(), recorder: None }
+    }
+
+    pub(crate) fn recorded(self, recorder: Arc<Recorder>) -> Self {
+        Self { recorder: Some(recorder), ..self }
     }
 
     pub const fn size_bytes(&self) -> u64 {
@@ -127,6 +176,7 @@ impl Reader {
         let leaf = self.domain.leaf(reference).await?;
         let start = usize::try_from(offset % LEAF_BYTES).unwrap_or(0);
         let pieces = self.pieces(&leaf, start, buf.len()).await?;
+        self.bring_near(offset, buf.len(), reference, &leaf, &pieces).await?;
         let mut fetched = stream::iter(pieces)
             .map(|(table, piece)| async move {
                 let frame = self.domain.frame(&table, piece.frame).await?;
@@ -135,6 +185,70 @@ impl Reader {
             .buffer_unordered(FETCHES);
         while let Some((piece, frame)) = fetched.try_next().await? {
             copy(&frame, &piece, buf)?;
+        }
+        Ok(())
+    }
+
+    /// Over a network: fetches what is missing in as few requests as neighbours allow, and then, behind
+    /// the guest's back, what it will probably read next.
+    async fn bring_near(
+        &self,
+        offset: u64,
+        len: usize,
+        leaf_ref: NodeRef,
+        leaf: &Leaf,
+        pieces: &[(Arc<PackTable>, Piece)],
+    ) -> Result<()> {
+        let store = &self.domain.store;
+        let Some(sealed) = &store.sealed else { return Ok(()) };
+        if let Some(recorder) = &self.recorder {
+            let nodes = leaf.packs.iter().filter_map(|pack| pack.table_in);
+            let parts = pieces.iter().filter_map(|(table, piece)| table.part(piece.frame).ok());
+            recorder.touch(iter::once(leaf_ref.pack).chain(nodes), parts);
+        }
+        let groups = self.missing(pieces);
+        let fills = groups.iter().filter_map(|group| {
+            let path = self.domain.pack_path(group.first()?.pack);
+            Some(async move { sealed.fill(&store.objects, &path, group, Wanted::Now).await })
+        });
+        let requests: usize = try_join_all(fills).await.map_err(Error::missing_is_corrupt)?.into_iter().sum();
+        let end = offset + len as u64;
+        if let Some(range) = self.ahead.note(offset, end, requests > 0, self.size_bytes()) {
+            let reader = self.clone();
+            tokio::spawn(async move {
+                if let Err(error) = reader.fetch_ahead(range).await {
+                    tracing::debug!(%error, "reading ahead failed");
+                }
+            });
+        }
+        Ok(())
+    }
+
+    /// The frames of the pieces that are not decoded yet, neighbours together.
+    fn missing(&self, pieces: &[(Arc<PackTable>, Piece)]) -> Vec<Vec<Part>> {
+        let frames = &self.domain.store.caches.frames;
+        let is_missing = |(table, piece): &&(Arc<PackTable>, Piece)| {
+            !frames.has(&(self.domain.keys.fingerprint, table.id, piece.frame))
+        };
+        let missing = pieces.iter().filter(is_missing);
+        let mut parts: Vec<Part> =
+            missing.filter_map(|(table, piece)| table.part(piece.frame).ok()).collect();
+        parts.dedup();
+        groups(parts)
+    }
+
+    async fn fetch_ahead(&self, range: Range<u64>) -> Result<()> {
+        let mut at = range.start;
+        while at < range.end {
+            let start = usize::try_from(at % LEAF_BYTES).unwrap_or(0);
+            let len = (LEAF_BYTES - at % LEAF_BYTES).min(range.end - at);
+            if let Some(reference) = self.domain.leaf_ref(&self.tree, leaf_index(at)?).await? {
+                let leaf = self.domain.leaf(reference).await?;
+                let pieces = self.pieces(&leaf, start, usize::try_from(len).unwrap_or(0)).await?;
+                let groups = self.missing(&pieces);
+                join_all(groups.iter().map(|group| self.domain.fetch_soon(group))).await;
+            }
+            at += len;
         }
         Ok(())
     }

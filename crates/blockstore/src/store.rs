@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::path::Path as FilePath;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use bytes::Bytes;
 use model::{Clock, IdGen, SystemClock};
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
@@ -17,13 +19,18 @@ use crate::format::store::{STORE_BYTES, StoreHeader};
 use crate::gc::Ledger;
 use crate::index::Index;
 use crate::keys::{DomainKeys, DomainSecret};
-use crate::objects::Objects;
+use crate::objects::{Objects, Put};
+use crate::remote::sealed::Sealed;
+use crate::remote::{DiskCache, Remote, RemoteOptions};
+use crate::s3::S3Options;
 use crate::workers::Workers;
 
 const PACK_BYTES_CEILING: usize = 32 << 20;
 const NODE_PACK_BYTES_CEILING: usize = 2 << 20;
 /// How many domains keep their dedup index in memory while nobody writes to them.
 const IDLE_INDEXES_MAX: usize = 8;
+/// A store that does not answer for this long when it is opened is configured wrongly, or down.
+const OPEN_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Bounds on memory, and sizes of what is written.
 #[derive(Debug, Clone)]
@@ -48,6 +55,8 @@ pub struct Options {
     pub compression_tasks: usize,
     /// What leases and the collector's waiting times are measured with.
     pub clock: Arc<dyn Clock>,
+    /// For a store behind a network; None for a local directory.
+    pub remote: Option<RemoteOptions>,
 }
 
 impl Default for Options {
@@ -63,6 +72,7 @@ impl Default for Options {
             writer_leaf_bytes: 32 << 20,
             compression_tasks: std::thread::available_parallelism().map_or(2, usize::from),
             clock: Arc::new(SystemClock::new()),
+            remote: None,
         }
     }
 }
@@ -80,6 +90,8 @@ pub(crate) struct StoreInner {
     pub(crate) options: Options,
     pub(crate) caches: Caches,
     pub(crate) workers: Workers,
+    /// None where frames are read from a local store.
+    pub(crate) sealed: Option<Sealed>,
     /// Most recently used last.
     indexes: Mutex<Vec<(Fingerprint, Arc<Index>)>>,
     ledgers: Mutex<HashMap<Fingerprint, Arc<Ledger>>>,
@@ -96,22 +108,17 @@ impl Store {
         // Readers refuse objects above their limits, whoever chose the size.
         options.pack_bytes = options.pack_bytes.min(PACK_BYTES_CEILING);
         options.node_pack_bytes = options.node_pack_bytes.min(NODE_PACK_BYTES_CEILING);
-        let objects = Objects::new(objects);
-        let path = Path::from("store");
-        if let Err(e) = read_header(&objects, &path).await {
-            if e.kind() != ErrorKind::NotFound {
-                return Err(e);
-            }
-            let header = StoreHeader::new(model::id_gen::random_bytes(&*ids));
-            objects.put_new(&path, header.encode().into()).await?;
-            // Read back also what was just put: another process may have been first.
-            read_header(&objects, &path).await?;
-        }
+        let objects = match &options.remote {
+            Some(remote) => Objects::remote(objects, Arc::new(Remote::new(remote, Arc::clone(&ids)))),
+            None => Objects::new(objects),
+        };
+        open_header(&objects.with_patience(OPEN_PATIENCE), &*ids, options.remote.as_ref()).await?;
+        let sealed = options.remote.as_ref().map(open_sealed).transpose()?;
         let caches =
             Caches::new(options.frame_cache_bytes, options.node_cache_bytes, options.directory_cache_bytes);
         let workers = Workers::start(options.compression_tasks)?;
         let (indexes, ledgers) = (Mutex::default(), Mutex::default());
-        let inner = StoreInner { objects, ids, options, caches, workers, indexes, ledgers };
+        let inner = StoreInner { objects, ids, options, caches, workers, sealed, indexes, ledgers };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -121,6 +128,11 @@ impl Store {
             Ok(local) => Ok(Arc::new(local)),
             Err(e) => Err(Error::new(ErrorKind::Unavailable, "open the store's directory").with_source(e)),
         }
+    }
+
+    /// A bucket. Open it with `Options::remote`. Nothing is asked of it before that.
+    pub fn s3(options: &S3Options) -> Result<Arc<dyn ObjectStore>> {
+        options.open()
     }
 
     pub fn in_memory() -> Arc<dyn ObjectStore> {
@@ -140,6 +152,11 @@ impl StoreInner {
     fn ledger(&self, fingerprint: Fingerprint) -> Arc<Ledger> {
         let mut ledgers = self.ledgers.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(ledgers.entry(fingerprint).or_default())
+    }
+
+    /// Of a store behind a network.
+    pub(crate) fn clock(&self) -> Option<Arc<dyn Clock>> {
+        self.options.remote.as_ref().map(|remote| Arc::clone(&remote.clock))
     }
 
     /// The index that all handles of a domain share.
@@ -162,6 +179,47 @@ impl StoreInner {
     }
 }
 
-async fn read_header(objects: &Objects, path: &Path) -> Result<StoreHeader> {
-    StoreHeader::parse(&objects.get(path, STORE_BYTES as u64).await?)
+fn open_sealed(remote: &RemoteOptions) -> Result<Sealed> {
+    let Some(cache) = &remote.cache else { return Ok(Sealed::new(None)) };
+    let disk = DiskCache::open(cache, Arc::clone(&remote.clock))
+        .map_err(|e| Error::new(ErrorKind::Unavailable, "open the cache of frames").with_source(e))?;
+    Ok(Sealed::new(Some(Arc::new(disk))))
+}
+
+/// Reads the object `store`, and puts it where nothing is there yet.
+async fn open_header(objects: &Objects, ids: &dyn IdGen, remote: Option<&RemoteOptions>) -> Result<()> {
+    let path = Path::from("store");
+    let bytes = match read_header(objects, &path).await {
+        Err(e) if e.kind() == ErrorKind::NotFound => {
+            let header = StoreHeader::new(model::id_gen::random_bytes(ids));
+            objects.put_new(&path, header.encode().into()).await?;
+            // Read back also what was just put: another process may have been first.
+            read_header(objects, &path).await?
+        }
+        read => read?,
+    };
+    if remote.is_some_and(|remote| remote.is_checked) {
+        check_conditions(objects, &path, bytes).await?;
+    }
+    Ok(())
+}
+
+async fn read_header(objects: &Objects, path: &Path) -> Result<Bytes> {
+    let bytes = objects.get(path, STORE_BYTES as u64).await?;
+    StoreHeader::parse(&bytes)?;
+    Ok(bytes)
+}
+
+/// Puts what is already there, which must be refused. A server that does not know the condition
+/// replaces the object by itself, and does no harm.
+async fn check_conditions(objects: &Objects, path: &Path, bytes: Bytes) -> Result<()> {
+    const NEEDED: &str = "the object store must honour conditional puts (If-None-Match: *), and does not";
+    match objects.put_new(path, bytes).await {
+        Ok(Put::Existed) => Ok(()),
+        Ok(Put::Created) => Err(Error::invalid(NEEDED)),
+        Err(e) => {
+            let context = "make sure that the object store has conditional puts (If-None-Match: *)";
+            Err(Error::new(e.kind(), context).with_source(e))
+        }
+    }
 }

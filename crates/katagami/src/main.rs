@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use cli::Environment;
-use server::{AccountOptions, GcOptions, RebuildOptions, ServeOptions, StoreOptions, VerifyOptions};
+use server::{
+    AccountOptions, AwsEnvironment, GcOptions, RebuildOptions, ServeOptions, StoreOptions, VerifyOptions,
+};
 
 /// Machine images for everyone who has a computer: an EC2-API-compatible image service in one program
 #[derive(Debug, Parser)]
@@ -61,7 +63,8 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Machine { dir } => server::machine(&dir).map_err(|e| of_server(&e)),
         Command::Serve(options) => {
             let exe = std::env::current_exe().context("find the own program")?;
-            in_runtime(server::serve(options, data, exe))?.map_err(|e| of_server(&e))
+            let aws = AwsEnvironment::new(|name| environment.get(name).map(str::to_owned));
+            in_runtime(server::serve(options, data, aws, exe))?.map_err(|e| of_server(&e))
         }
         Command::Account(options) => printed(in_runtime(options.run(data))?),
         Command::Gc(options) => printed(in_runtime(options.run(data))?),

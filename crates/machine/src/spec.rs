@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 
+use blockstore::{CacheOptions, S3Options};
 use model::{InstanceId, VolumeId};
 use serde::{Deserialize, Serialize};
 
@@ -137,8 +138,14 @@ pub struct MachineSpec {
     pub metadata: MetadataSpec,
     #[serde(default)]
     pub disk_transport: DiskTransport,
-    /// Root directory of the snapshot store.
+    /// Root directory of the snapshot store, where it is on this host.
     pub store_directory: PathBuf,
+    /// The bucket of the snapshot store, where it is in one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store_bucket: Option<S3Options>,
+    /// Where frames of the bucket are kept on this host, for all machines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store_cache: Option<CacheOptions>,
     /// The QEMU to run; `qemu-system-x86_64` on the search path when absent.
     pub qemu_binary: Option<PathBuf>,
     /// Where the accelerator probe's answer is kept for all machines of the host.
@@ -150,7 +157,8 @@ pub struct MachineSpec {
 }
 
 impl MachineSpec {
-    /// Writes `machine.json` durably, for its owner's eyes only: it holds domain secrets. Makes the
+    /// Writes `machine.json` durably, for its owner's eyes only: it holds domain secrets and the
+    /// keys to the bucket. Makes the
     /// directory.
     pub fn write(&self, directory: &Path) -> Result<()> {
         let bytes = serde_json::to_vec_pretty(self)

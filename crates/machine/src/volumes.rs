@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use blockstore::{DomainSecret, Reader, Root, Store};
+use blockstore::{CacheOptions, DomainSecret, Reader, RemoteOptions, Root, S3Options, Store};
 use hypervisor::Transport;
 use model::{Clock, IdGen, VolumeId};
 use tokio::net::UnixListener;
@@ -17,17 +17,33 @@ use volume::{Base, Volume, ZeroBase};
 use crate::control::VolumeFreeze;
 use crate::directory;
 use crate::error::{Error, Kind, Result};
-use crate::spec::{BaseSpec, VolumeSpec};
+use crate::spec::{BaseSpec, MachineSpec, VolumeSpec};
 
 /// Memory of one machine for what it read from the snapshot store.
 const FRAME_CACHE_BYTES: u64 = 64 << 20;
 const NODE_CACHE_BYTES: u64 = 16 << 20;
 
+/// Where the snapshots are.
+#[derive(Debug)]
+pub(crate) enum StorePlace {
+    Directory(PathBuf),
+    Bucket(S3Options, Option<CacheOptions>),
+}
+
+impl StorePlace {
+    pub(crate) fn of(spec: &MachineSpec) -> Self {
+        match &spec.store_bucket {
+            Some(bucket) => Self::Bucket(bucket.clone(), spec.store_cache.clone()),
+            None => Self::Directory(spec.store_directory.clone()),
+        }
+    }
+}
+
 /// All volumes of one machine.
 #[derive(Debug)]
 pub(crate) struct Volumes {
     directory: PathBuf,
-    store_directory: PathBuf,
+    place: StorePlace,
     ids: Arc<dyn IdGen>,
     clock: Arc<dyn Clock>,
     store: OnceCell<Store>,
@@ -61,13 +77,13 @@ pub(crate) fn socket_name(volume_id: &VolumeId, transport: Transport) -> String 
 impl Volumes {
     pub(crate) fn new(
         directory: &Path,
-        store_directory: &Path,
+        place: StorePlace,
         ids: Arc<dyn IdGen>,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
             directory: directory.to_owned(),
-            store_directory: store_directory.to_owned(),
+            place,
             ids,
             clock,
             store: OnceCell::new(),
@@ -135,16 +151,25 @@ impl Volumes {
         let root: Root = base.root.parse().map_err(store_error)?;
         let store = self.store.get_or_try_init(|| self.open_store()).await?;
         let domain = store.domain(root.domain(), &DomainSecret::new(secret));
-        domain.reader(&root).await.map_err(store_error)
+        domain.launch_reader(&root).await.map_err(store_error)
     }
 
     async fn open_store(&self) -> Result<Store> {
-        let objects = Store::local(&self.store_directory).map_err(store_error)?;
-        let options = blockstore::Options {
+        let mut options = blockstore::Options {
             frame_cache_bytes: FRAME_CACHE_BYTES,
             node_cache_bytes: NODE_CACHE_BYTES,
             ..blockstore::Options::default()
         };
+        let objects = match &self.place {
+            StorePlace::Directory(directory) => Store::local(directory),
+            StorePlace::Bucket(bucket, cache) => {
+                // The server has made sure that the bucket is one that will do.
+                let remote = RemoteOptions::new(Arc::clone(&self.clock));
+                options.remote = Some(RemoteOptions { is_checked: false, cache: cache.clone(), ..remote });
+                Store::s3(bucket)
+            }
+        };
+        let objects = objects.map_err(store_error)?;
         Store::open(objects, Arc::clone(&self.ids), options).await.map_err(store_error)
     }
 

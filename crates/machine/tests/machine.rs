@@ -84,6 +84,8 @@ fn machine_spec(home: &Path, store_directory: PathBuf, volume: VolumeSpec) -> Ma
         metadata: metadata(),
         disk_transport: DiskTransport::Auto,
         store_directory,
+        store_bucket: None,
+        store_cache: None,
         qemu_binary: None,
         accelerator_cache_file: home.join("accelerator.json"),
         console_bytes_max: 1 << 20,

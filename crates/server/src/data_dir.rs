@@ -69,6 +69,11 @@ impl DataDir {
         self.path.join("cache")
     }
 
+    /// What was fetched of a store in a bucket.
+    pub(crate) fn frames(&self) -> PathBuf {
+        self.path.join("cache/frames")
+    }
+
     pub(crate) fn credentials_file(&self) -> PathBuf {
         self.path.join("credentials")
     }

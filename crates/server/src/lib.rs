@@ -5,6 +5,7 @@
 mod account;
 mod admin;
 mod administrator;
+mod bucket;
 mod data_dir;
 mod domain_keys;
 mod error;
@@ -23,6 +24,7 @@ mod store;
 mod verify;
 
 pub use account::AccountOptions;
+pub use bucket::AwsEnvironment;
 pub use error::{Error, Result};
 pub use machine_process::machine;
 pub use options::ServeOptions;

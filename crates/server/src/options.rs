@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
+use crate::bucket::{AwsEnvironment, StoreConfig, StoreFileOptions};
 use crate::error::{Error, Result};
 use crate::logging::LogFormat;
 
@@ -85,6 +86,7 @@ struct FileOptions {
     scrub_bytes_per_second: Option<u64>,
     log: Option<String>,
     log_format: Option<LogFormat>,
+    store: StoreFileOptions,
 }
 
 /// Everything decided.
@@ -98,10 +100,11 @@ pub(crate) struct Config {
     pub(crate) scrub_bytes_per_second: u64,
     pub(crate) log: String,
     pub(crate) log_format: LogFormat,
+    pub(crate) store: StoreConfig,
 }
 
 impl ServeOptions {
-    pub(crate) fn resolve(self, default_data: Option<PathBuf>) -> Result<Config> {
+    pub(crate) fn resolve(self, default_data: Option<PathBuf>, aws: &AwsEnvironment) -> Result<Config> {
         let file = self.config.as_deref().map_or_else(|| Ok(FileOptions::default()), read)?;
         let config = Config {
             data: chosen_data(self.data.or(file.data), default_data)?,
@@ -115,6 +118,7 @@ impl ServeOptions {
                 .unwrap_or(DEFAULT_SCRUB_BYTES_PER_SECOND),
             log: self.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
             log_format: self.log_format.or(file.log_format).unwrap_or_default(),
+            store: file.store.resolve(aws)?,
         };
         if config.emulator && !config.listen.ip().is_loopback() {
             return Err(Error::usage(format!(
@@ -150,7 +154,9 @@ fn read(path: &Path) -> Result<FileOptions> {
         std::fs::read_to_string(path).map_err(|e| Error::usage(format!("read {}: {e}", path.display())))?;
     let mut options: FileOptions =
         toml::from_str(&text).map_err(|e| Error::usage(format!("{}: {e}", path.display())))?;
-    options.data = options.data.map(|data| path.parent().map_or(data.clone(), |dir| dir.join(data)));
+    let dir = path.parent().unwrap_or(Path::new(""));
+    options.data = options.data.map(|data| dir.join(data));
+    options.store = options.store.based_at(dir);
     Ok(options)
 }
 
@@ -159,7 +165,7 @@ mod tests {
     use super::*;
 
     fn resolve(options: ServeOptions) -> Result<Config> {
-        options.resolve(Some(PathBuf::from("/default")))
+        options.resolve(Some(PathBuf::from("/default")), &AwsEnvironment::default())
     }
 
     #[test]
@@ -194,6 +200,9 @@ mod tests {
         let listen = Some("0.0.0.0:4566".parse().unwrap());
         let open = resolve(ServeOptions { emulator: true, listen, ..ServeOptions::default() }).unwrap_err();
         assert_eq!((open.exit_code(), unknown.exit_code()), (2, 2));
-        assert_eq!(ServeOptions::default().resolve(None).unwrap_err().exit_code(), 2);
+        assert_eq!(
+            ServeOptions::default().resolve(None, &AwsEnvironment::default()).unwrap_err().exit_code(),
+            2
+        );
     }
 }

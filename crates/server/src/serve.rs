@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin;
 use crate::administrator::Administrator;
+use crate::bucket::{self, AwsEnvironment};
 use crate::data_dir::DataDir;
 use crate::domain_keys::DomainKeys;
 use crate::error::{Error, Result};
@@ -45,8 +46,13 @@ struct Service {
 }
 
 /// Runs the service until it is asked to stop. `exe` is the program that machines are started with.
-pub async fn serve(options: ServeOptions, default_data: Option<PathBuf>, exe: PathBuf) -> Result<()> {
-    let config = options.resolve(default_data)?;
+pub async fn serve(
+    options: ServeOptions,
+    default_data: Option<PathBuf>,
+    aws: AwsEnvironment,
+    exe: PathBuf,
+) -> Result<()> {
+    let config = options.resolve(default_data, &aws)?;
     logging::start(config.log_format, &config.log)?;
     raise_open_files();
     let data = DataDir::open(&config.data)?;
@@ -67,7 +73,8 @@ async fn open(config: &Config, data: DataDir, address: SocketAddr, exe: PathBuf)
     let metastore = Metastore::open(&data.metastore_file(), Arc::clone(&clock)).await?;
     refuse_lost(&data, &metastore).await?;
     let keys = DomainKeys::ensure(&data, &metastore, ids.as_ref()).await?;
-    let store = Store::open(Store::local(&data.store())?, Arc::clone(&ids), store_options(&clock)).await?;
+    let bucket = config.store.bucket(&data);
+    let store = bucket::open(bucket.as_ref(), &data, &clock, Arc::clone(&ids)).await?;
     let endpoint = config.advertise.clone().unwrap_or_else(|| reachable(address).to_string());
     let token_key = token_key(&metastore, ids.as_ref()).await?;
     let endpoint_url = format!("http://{endpoint}");
@@ -75,7 +82,7 @@ async fn open(config: &Config, data: DataDir, address: SocketAddr, exe: PathBuf)
     control::ensure_first_account(&metastore, &env).await?;
     control::keep_records(&metastore, &env).await?;
     profiles::write(&data, &metastore, Some(&endpoint_url)).await?;
-    let host = Arc::new(Host::open(&data, exe, config.disk_transport.into())?);
+    let host = Arc::new(Host::open(&data, bucket, exe, config.disk_transport.into())?);
     let wake = Arc::new(Notify::new());
     let auth = if config.emulator { AuthMode::Emulated } else { AuthMode::Strict };
     let port: Arc<dyn control::ports::Host> = Arc::<Host>::clone(&host);
@@ -99,10 +106,6 @@ async fn open(config: &Config, data: DataDir, address: SocketAddr, exe: PathBuf)
         RunnerOptions { concurrency: 8 },
     );
     Ok(Service { data, metastore, store, env, endpoint_url, routes, runner, host })
-}
-
-fn store_options(clock: &Arc<dyn Clock>) -> blockstore::Options {
-    blockstore::Options { clock: Arc::clone(clock), ..blockstore::Options::default() }
 }
 
 /// A new database over a store full of snapshots would hide them all.

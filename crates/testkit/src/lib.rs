@@ -6,6 +6,7 @@ pub mod gate;
 mod golden;
 pub mod host;
 mod reply;
+pub mod s3;
 mod seed;
 mod store;
 mod torture;

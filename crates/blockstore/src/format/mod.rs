@@ -10,6 +10,7 @@ pub(crate) mod record;
 pub(crate) mod seal;
 pub(crate) mod snapshot;
 pub(crate) mod store;
+pub(crate) mod trace;
 pub(crate) mod trailer;
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use super::trailer::{Kind, TRAILER_BYTES, Trailer};
 use super::{BLOCK_BYTES, BlockId, Encoding, FRAME_SLOTS_LOG2, Hash, PackId, compress, decompress};
 use crate::error::{Error, Result};
 use crate::keys::DomainKeys;
+use crate::remote::sealed::Part;
 
 /// The largest pack that is read. Writers stay near 16 MiB.
 pub(crate) const PACK_BYTES_MAX: u64 = 64 << 20;
@@ -116,6 +117,12 @@ impl PackTable {
         self.frames
             .get(number as usize)
             .ok_or_else(|| Error::corrupt("look up a frame that its pack does not have"))
+    }
+
+    /// Where a frame lies in the store.
+    pub(crate) fn part(&self, number: u32) -> Result<Part> {
+        let frame = self.frame(number)?;
+        Ok(Part { pack: self.id, offset: frame.offset, len: frame.sealed_bytes })
     }
 
     /// Opens a frame but leaves it compressed.

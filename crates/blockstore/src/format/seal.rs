@@ -24,6 +24,7 @@ pub(crate) enum Section {
     Snapshot = 5,
     Collection = 6,
     Record = 7,
+    Trace = 8,
 }
 
 /// Seals and opens the sections of one object.

@@ -1,6 +1,8 @@
 use blockstore::{ErrorKind, Options};
 
-use crate::support::{BLOCK, MIB, memory_domain, noise, read_all, restore, secret, small, write};
+use crate::support::{
+    BLOCK, MIB, memory_domain, noise, objects, open, read_all, restore, secret, small, write,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_written_is_read_back() {
@@ -91,8 +93,7 @@ async fn calls_that_make_no_sense_are_invalid() {
     assert_eq!(kind(reader.read_at(MIB - 1, &mut [0; 2]).await), ErrorKind::Invalid);
     assert_eq!(domain.writer(Some(&root), 4096).await.unwrap_err().kind(), ErrorKind::Invalid);
     assert_eq!(reader.present(0, 0, 1).await.unwrap_err().kind(), ErrorKind::Invalid);
-    let stranger =
-        crate::support::open(&blockstore::Store::in_memory(), 1, small()).await.domain("x", &secret(1));
+    let stranger = open(&objects(), 1, small()).await.domain("x", &secret(1));
     assert_eq!(stranger.reader(&root).await.unwrap_err().kind(), ErrorKind::Invalid);
 }
 

@@ -1,11 +1,11 @@
-use blockstore::{ErrorKind, Options, Store};
+use blockstore::{ErrorKind, Options};
 
-use crate::support::{BLOCK, MIB, noise, open, read_all, secret, write};
+use crate::support::{BLOCK, MIB, noise, objects, open, read_all, secret, write};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_is_the_same_disk_and_stores_only_what_is_missing() {
-    let store = open(&Store::in_memory(), 1, Options::default()).await;
-    let other = open(&Store::in_memory(), 2, Options::default()).await;
+    let store = open(&objects(), 1, Options::default()).await;
+    let other = open(&objects(), 2, Options::default()).await;
     let (source, target) = (store.domain("eu", &secret(1)), other.domain("us", &secret(2)));
     let (v1, _) =
         write(&source, None, 16 * MIB, &[(0, &noise(1, 5 << 20)), (12 * MIB, &noise(2, 8 * BLOCK))]).await;
@@ -41,7 +41,7 @@ fn text(blocks: usize) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_copied_whole_is_moved_as_it_was_compressed() {
-    let store = open(&Store::in_memory(), 1, Options::default()).await;
+    let store = open(&objects(), 1, Options::default()).await;
     let (source, target) = (store.domain("eu", &secret(1)), store.domain("us", &secret(2)));
     let data = text(1000);
     let (v1, stored) = write(&source, None, 16 * MIB, &[(MIB, &data)]).await;
@@ -69,7 +69,7 @@ async fn what_is_copied_whole_is_moved_as_it_was_compressed() {
 
 #[tokio::test]
 async fn a_base_must_be_a_pair() {
-    let store = open(&Store::in_memory(), 1, Options::default()).await;
+    let store = open(&objects(), 1, Options::default()).await;
     let (source, target) = (store.domain("a", &secret(1)), store.domain("b", &secret(2)));
     let (small, _) = write(&source, None, MIB, &[]).await;
     let (large, _) = write(&source, None, 2 * MIB, &[]).await;
@@ -80,7 +80,7 @@ async fn a_base_must_be_a_pair() {
 
 #[tokio::test]
 async fn zeros_at_the_end_of_a_small_disk_are_copied_on_a_base() {
-    let store = open(&Store::in_memory(), 1, Options::default()).await;
+    let store = open(&objects(), 1, Options::default()).await;
     let (source, target) = (store.domain("eu", &secret(1)), store.domain("us", &secret(2)));
     let size = 12 * BLOCK as u64;
     let (v1, _) = write(&source, None, size, &[(0, &noise(1, 12 * BLOCK))]).await;

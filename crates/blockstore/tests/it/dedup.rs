@@ -1,18 +1,18 @@
-use blockstore::{Options, Store};
+use blockstore::Options;
 
-use crate::support::{BLOCK, MIB, memory_domain, noise, open, secret, write};
+use crate::support::{BLOCK, MIB, memory_domain, noise, objects, open, secret, write};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_image_stores_only_what_changed_even_after_a_restart() {
-    let objects = Store::in_memory();
+    let bucket = objects();
     let mut image = noise(1, 24 << 20);
-    let first = open(&objects, 1, Options::default()).await.domain("d", &secret(1));
+    let first = open(&bucket, 1, Options::default()).await.domain("d", &secret(1));
     let (_, stats) = write(&first, None, 32 * MIB, &[(0, &image)]).await;
     assert!(stats.stored_bytes > 24 * MIB && stats.packs == 2, "{stats:?}");
     // An edit, and everything after 10 MiB moved by 3 blocks, as a rebuilt file system does.
     image[5 << 20..][..BLOCK].fill(7);
     let moved = [&image[..10 << 20], &noise(2, 3 * BLOCK), &image[10 << 20..]].concat();
-    for domain in [first, open(&objects, 2, Options::default()).await.domain("d", &secret(1))] {
+    for domain in [first, open(&bucket, 2, Options::default()).await.domain("d", &secret(1))] {
         let (root, stats) = write(&domain, None, 32 * MIB, &[(0, &moved)]).await;
         assert!(stats.new_blocks <= 4 && stats.stored_bytes < 40 << 10, "{stats:?}");
         assert_eq!(crate::support::read_all(&domain, &root).await.unwrap()[..moved.len()], moved);
@@ -22,11 +22,11 @@ async fn a_second_image_stores_only_what_changed_even_after_a_restart() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_index_far_below_the_data_still_finds_nearly_everything() {
     let options = Options { index_entries_max: 200, pack_bytes: 1 << 20, ..Options::default() };
-    let objects = Store::in_memory();
+    let bucket = objects();
     let image = noise(1, 12 << 20);
-    let domain = open(&objects, 1, options.clone()).await.domain("d", &secret(1));
+    let domain = open(&bucket, 1, options.clone()).await.domain("d", &secret(1));
     write(&domain, None, 12 * MIB, &[(0, &image)]).await;
-    let domain = open(&objects, 2, options).await.domain("d", &secret(1));
+    let domain = open(&bucket, 2, options).await.domain("d", &secret(1));
     let (_, stats) = write(&domain, None, 12 * MIB, &[(0, &image)]).await;
     assert!(stats.new_blocks < 3072 / 10, "{stats:?}");
 }
@@ -34,11 +34,11 @@ async fn an_index_far_below_the_data_still_finds_nearly_everything() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_neighbourhood_of_the_base_is_known_beyond_the_seed() {
     let options = Options { index_seed_packs_max: 0, ..Options::default() };
-    let objects = Store::in_memory();
+    let bucket = objects();
     let image = noise(1, 4 << 20);
-    let domain = open(&objects, 1, options.clone()).await.domain("d", &secret(1));
+    let domain = open(&bucket, 1, options.clone()).await.domain("d", &secret(1));
     let (base, _) = write(&domain, None, 8 * MIB, &[(0, &image)]).await;
-    let domain = open(&objects, 2, options).await.domain("d", &secret(1));
+    let domain = open(&bucket, 2, options).await.domain("d", &secret(1));
     let (_, stats) = write(&domain, Some(&base), 8 * MIB, &[(BLOCK as u64, &image[..2 << 20])]).await;
     assert_eq!(stats.new_blocks, 0, "{stats:?}");
 }
@@ -57,7 +57,7 @@ async fn repeats_inside_one_upload_are_stored_once_and_zeros_never() {
 
 #[tokio::test]
 async fn domains_share_nothing() {
-    let store = open(&Store::in_memory(), 1, Options::default()).await;
+    let store = open(&objects(), 1, Options::default()).await;
     let image = noise(1, 20 * BLOCK);
     let (a, b) = (store.domain("a", &secret(1)), store.domain("b", &secret(2)));
     let (root, _) = write(&a, None, MIB, &[(0, &image)]).await;

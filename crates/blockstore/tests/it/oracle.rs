@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use blockstore::{Domain, Options, Root, Store};
+use blockstore::{Domain, Options, Root};
 use object_store::ObjectStore;
 use proptest::prelude::*;
 
-use crate::support::{BLOCK, open, secret};
+use crate::support::{BLOCK, objects, open, secret};
 
 /// Which content each present block has.
 type Model = BTreeMap<u64, u8>;
@@ -90,7 +90,7 @@ struct World {
 
 impl World {
     async fn new(options: Options) -> Self {
-        let objects = Store::in_memory();
+        let objects = objects();
         let domain = open(&objects, 0, options.clone()).await.domain("d", &secret(1));
         Self { objects, options, domain, snapshots: Vec::new(), opened: 0 }
     }
@@ -194,14 +194,14 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: crate::support::CASES, ..ProptestConfig::default() })]
 
     #[test]
     fn the_store_is_the_flat_model(
         ops in prop::collection::vec(op(), 1..40),
         index_entries_max in prop::sample::select(&[16usize, 64, 1 << 20]),
     ) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let mut world = World::new(tight(index_entries_max)).await;
             world.run(&ops).await;

@@ -8,10 +8,17 @@ use object_store::ObjectStore;
 
 pub(crate) const BLOCK: usize = 4096;
 pub(crate) const MIB: u64 = 1 << 20;
+/// Of property tests.
+pub(crate) const CASES: u32 = 24;
 
 /// Small objects, so that little data makes many of them.
 pub(crate) fn small() -> Options {
     Options { pack_bytes: 64 << 10, node_pack_bytes: 1 << 10, ..Options::default() }
+}
+
+/// Where the tests store. The same tests run over a bucket in testkit, with a function of this name.
+pub(crate) fn objects() -> Arc<dyn ObjectStore> {
+    Store::in_memory()
 }
 
 pub(crate) async fn open(objects: &Arc<dyn ObjectStore>, seed: u64, options: Options) -> Store {
@@ -24,7 +31,7 @@ pub(crate) fn secret(byte: u8) -> DomainSecret {
 }
 
 pub(crate) async fn memory_domain(seed: u64, options: Options) -> Domain {
-    open(&Store::in_memory(), seed, options).await.domain("d", &secret(1))
+    open(&objects(), seed, options).await.domain("d", &secret(1))
 }
 
 /// Incompressible bytes, the same for the same seed.

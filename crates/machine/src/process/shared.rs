@@ -13,7 +13,7 @@ use crate::control::{Answer, Forward, Request, State, Status};
 use crate::error::{Error, Kind, Result};
 use crate::metadata::Service;
 use crate::spec::{self, MachineSpec, VolumeSpec};
-use crate::volumes::Volumes;
+use crate::volumes::{StorePlace, Volumes};
 
 /// Requests that wait for the supervisor.
 const COMMANDS_MAX: usize = 16;
@@ -67,7 +67,7 @@ impl Shared {
             network_bytes_out: 0,
         };
         let metadata = Service::new(spec.metadata.clone(), Arc::clone(&clock), Arc::clone(&ids));
-        let volumes = Volumes::new(directory, &spec.store_directory, Arc::clone(&ids), Arc::clone(&clock));
+        let volumes = Volumes::new(directory, StorePlace::of(&spec), Arc::clone(&ids), Arc::clone(&clock));
         let shared = Self {
             directory: directory.to_owned(),
             spec,

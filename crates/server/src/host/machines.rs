@@ -15,6 +15,7 @@ use model::{InstanceId, StateReason, Timestamp};
 use super::owned::Owner;
 use super::spec::{self, Directories};
 use super::{blocking, error, io_error, names_in, plain_error};
+use crate::bucket::Bucket;
 use crate::data_dir::DataDir;
 
 /// Until a machine process answers. Its QEMU may take longer.
@@ -30,6 +31,7 @@ const LOCK_FILE: &str = "lock";
 pub(super) struct Machines {
     dir: PathBuf,
     store_dir: PathBuf,
+    bucket: Option<Bucket>,
     accelerator_cache_file: PathBuf,
     disk_transport: DiskTransport,
     exe: PathBuf,
@@ -46,10 +48,16 @@ struct Memory {
 }
 
 impl Machines {
-    pub(super) fn new(data: &DataDir, exe: PathBuf, disk_transport: DiskTransport) -> Self {
+    pub(super) fn new(
+        data: &DataDir,
+        bucket: Option<Bucket>,
+        exe: PathBuf,
+        disk_transport: DiskTransport,
+    ) -> Self {
         Self {
             dir: data.machines(),
             store_dir: data.store(),
+            bucket,
             accelerator_cache_file: data.cache().join("accelerator.json"),
             disk_transport,
             exe,
@@ -100,6 +108,7 @@ impl Machines {
         }
         let directories = Directories {
             store: &self.store_dir,
+            bucket: self.bucket.as_ref(),
             accelerator_cache_file: &self.accelerator_cache_file,
             disk_transport: self.disk_transport,
             volume: volume_dir,

@@ -23,6 +23,7 @@ use model::{InstanceId, Timestamp};
 
 use self::machines::Machines;
 use self::volumes::Volumes;
+use crate::bucket::Bucket;
 use crate::data_dir::DataDir;
 use crate::error::{Error, Result};
 
@@ -35,14 +36,20 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    pub(crate) fn open(data: &DataDir, exe: PathBuf, disk_transport: DiskTransport) -> Result<Self> {
+    /// `bucket` is where the snapshot store is, unless it is in the data directory.
+    pub(crate) fn open(
+        data: &DataDir,
+        bucket: Option<Bucket>,
+        exe: PathBuf,
+        disk_transport: DiskTransport,
+    ) -> Result<Self> {
         for dir in [data.volumes(), data.machines(), data.cache()] {
             blockstore::durable::create_dir_all(&dir)
                 .map_err(|e| Error::caused(format!("make {}", dir.display()), e))?;
         }
         Ok(Self {
             volumes: Volumes::new(data.volumes()),
-            machines: Machines::new(data, exe, disk_transport),
+            machines: Machines::new(data, bucket, exe, disk_transport),
             clearings: AtomicU64::new(0),
         })
     }

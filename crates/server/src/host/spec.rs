@@ -12,6 +12,8 @@ use machine::{
 use model::image::BootMode;
 use model::{RulePeer, SecurityGroupRule};
 
+use crate::bucket::Bucket;
+
 const CONSOLE_BYTES_MAX: u64 = 1 << 20;
 const STOP_DEADLINE_MS: u64 = 120_000;
 /// That of networks inside EC2.
@@ -23,6 +25,7 @@ const DNS_PORT: u16 = 53;
 /// Where things are on this host, and how they are reached.
 pub(super) struct Directories<'a> {
     pub(super) store: &'a Path,
+    pub(super) bucket: Option<&'a Bucket>,
     pub(super) accelerator_cache_file: &'a Path,
     pub(super) disk_transport: DiskTransport,
     pub(super) volume: &'a (dyn Fn(&str) -> Result<PathBuf, HostError> + Sync),
@@ -52,6 +55,8 @@ pub(super) fn machine_spec(
         metadata: metadata(spec),
         disk_transport: directories.disk_transport,
         store_directory: directories.store.to_owned(),
+        store_bucket: directories.bucket.map(|bucket| bucket.place.clone()),
+        store_cache: directories.bucket.map(|bucket| bucket.cache.clone()),
         qemu_binary: None,
         accelerator_cache_file: directories.accelerator_cache_file.to_owned(),
         console_bytes_max: CONSOLE_BYTES_MAX,

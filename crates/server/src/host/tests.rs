@@ -11,7 +11,7 @@ const MIB: u64 = 1 << 20;
 fn host() -> (Host, TempDir) {
     let home = tempfile::tempdir().unwrap();
     let data = DataDir::open(home.path()).unwrap();
-    (Host::open(&data, "/nowhere".into(), DiskTransport::Auto).unwrap(), home)
+    (Host::open(&data, None, "/nowhere".into(), DiskTransport::Auto).unwrap(), home)
 }
 
 fn volume(key: &str) -> VolumeSpec {
@@ -97,7 +97,7 @@ async fn a_volume_that_a_restart_left_open_is_recovered_with_everything_that_was
     // The lock ends with the process; here with the handle.
     drop(host);
     let data = DataDir::open(home.path()).unwrap();
-    let host = Host::open(&data, "/nowhere".into(), DiskTransport::Auto).unwrap();
+    let host = Host::open(&data, None, "/nowhere".into(), DiskTransport::Auto).unwrap();
     host.volume_freeze(key, "f").await.unwrap();
     let extents = host.frozen_extents(key, "f", None).await.unwrap();
     assert_eq!(host.frozen_read(key, "f", extents[0]).await.unwrap(), bytes(7, 4096));

@@ -42,7 +42,8 @@ impl Rig {
         let metastore = Metastore::in_memory(Arc::clone(&clock)).await.unwrap();
         let options = blockstore::Options::default();
         let store = Store::open(Store::in_memory(), Arc::new(OsIdGen), options).await.unwrap();
-        let host = Arc::new(Host::open(&data, "/nowhere".into(), machine::DiskTransport::Auto).unwrap());
+        let host =
+            Arc::new(Host::open(&data, None, "/nowhere".into(), machine::DiskTransport::Auto).unwrap());
         let env = Env {
             clock: Arc::clone(&clock),
             ids: Arc::new(OsIdGen),
