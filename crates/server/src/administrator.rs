@@ -7,10 +7,11 @@ use std::time::Duration;
 use blockstore::Store;
 use control::{Collection, Env, VerifyProgress, VerifyTarget, When};
 use metastore::Metastore;
-use model::{OsIdGen, SystemClock};
+use model::{Clock, OsIdGen, SystemClock};
 
 use crate::account;
 use crate::admin::{self, Reply, Request};
+use crate::bucket;
 use crate::data_dir::DataDir;
 use crate::error::{Error, Result};
 use crate::serve::refuse_lost;
@@ -35,11 +36,10 @@ pub(crate) struct Administrator {
 impl Administrator {
     /// The one process on a directory where no server runs.
     async fn alone(data: &DataDir) -> Result<Self> {
-        let clock = Arc::new(SystemClock::new());
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let metastore = Metastore::open(&data.metastore_file(), clock.clone()).await?;
         refuse_lost(data, &metastore).await?;
-        let options = blockstore::Options::default();
-        let store = Store::open(Store::local(&data.store())?, Arc::new(OsIdGen), options).await?;
+        let store = bucket::open_remembered(data, &clock, Arc::new(OsIdGen)).await?;
         // No client ever sees its endpoint or its tokens.
         // And none of its requests makes a domain.
         let env = Env {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use blockstore::{CacheOptions, Options, RemoteOptions, S3Credentials, S3Options, Store};
 use model::{Clock, IdGen};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::data_dir::DataDir;
 use crate::error::{Error, Result};
@@ -83,7 +83,7 @@ pub(crate) enum StoreConfig {
 }
 
 /// A store in a bucket, and what of it is kept on this host.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Bucket {
     pub(crate) place: S3Options,
     pub(crate) cache: CacheOptions,
@@ -160,6 +160,39 @@ impl StoreConfig {
         let bytes_max = cache_bytes.unwrap_or_else(|| default_cache_bytes(data.path()));
         Some(Bucket { place: place.clone(), cache: CacheOptions { dir: data.frames(), bytes_max } })
     }
+}
+
+/// Writes down for commands that run without a server, and know no configuration, where the store is.
+pub(crate) fn remember(bucket: Option<&Bucket>, data: &DataDir) -> Result<()> {
+    let path = data.bucket_file();
+    let failed = |e| Error::caused(format!("write {}", path.display()), e);
+    let Some(bucket) = bucket else {
+        return match std::fs::remove_file(&path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(failed(e)),
+            _ => Ok(()),
+        };
+    };
+    let bytes = serde_json::to_vec_pretty(bucket).map_err(|e| Error::caused("write JSON", e))?;
+    // It may hold the keys to the bucket.
+    blockstore::durable::write_file(&path, &bytes, 0o600).map_err(failed)
+}
+
+/// The store that the last server used.
+pub(crate) async fn open_remembered(
+    data: &DataDir,
+    clock: &Arc<dyn Clock>,
+    ids: Arc<dyn IdGen>,
+) -> Result<Store> {
+    let path = data.bucket_file();
+    let bucket: Option<Bucket> = match std::fs::read(&path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
+        Err(e) => return Err(Error::caused(format!("read {}", path.display()), e)),
+        Ok(bytes) => Some(
+            serde_json::from_slice(&bytes)
+                .map_err(|e| Error::caused(format!("read {}", path.display()), e))?,
+        ),
+    };
+    open(bucket.as_ref(), data, clock, ids).await
 }
 
 /// Opens the store, and makes it one where nothing is there yet.
@@ -240,6 +273,24 @@ mod tests {
             let error = resolve(text, variables).unwrap_err();
             assert!(error.to_string().contains(told) && error.exit_code() == 2, "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn the_bucket_is_remembered_for_its_owner_only_until_there_is_none() {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        let home = tempfile::tempdir().unwrap();
+        let data = DataDir::open(home.path()).unwrap();
+        let config = resolve("url = \"s3://b/p\"\ncache-bytes = 5", OF_ENVIRONMENT).unwrap();
+        let bucket = config.bucket(&data).unwrap();
+        remember(Some(&bucket), &data).unwrap();
+        let bytes = std::fs::read(data.bucket_file()).unwrap();
+        assert_eq!(serde_json::from_slice::<Bucket>(&bytes).unwrap(), bucket);
+        let mode = std::fs::metadata(data.bucket_file()).unwrap().permissions().mode();
+        assert_eq!((mode & 0o777, bucket.cache.bytes_max), (0o600, 5));
+        remember(None, &data).unwrap();
+        remember(None, &data).unwrap();
+        assert!(!data.bucket_file().exists());
     }
 
     #[test]

@@ -69,6 +69,11 @@ impl DataDir {
         self.path.join("cache")
     }
 
+    /// Where the store is, when it is in a bucket.
+    pub(crate) fn bucket_file(&self) -> PathBuf {
+        self.path.join("bucket.json")
+    }
+
     /// What was fetched of a store in a bucket.
     pub(crate) fn frames(&self) -> PathBuf {
         self.path.join("cache/frames")

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use blockstore::Store;
 use clap::Args;
 use control::Env;
 use metastore::Metastore;
 use model::{Clock, OsIdGen, SystemClock};
 
+use crate::bucket;
 use crate::data_dir::DataDir;
 use crate::domain_keys::DomainKeys;
 use crate::error::{Error, Result};
@@ -47,8 +47,7 @@ impl RebuildOptions {
 
 async fn rebuild(data: &DataDir, keys: &DomainKeys) -> Result<String> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let options = blockstore::Options::default();
-    let store = Store::open(Store::local(&data.store())?, Arc::new(OsIdGen), options).await?;
+    let store = bucket::open_remembered(data, &clock, Arc::new(OsIdGen)).await?;
     let known = profiles::known_accounts(data, clock.now())?;
     let metastore = Metastore::open(&data.metastore_file(), Arc::clone(&clock)).await?;
     let env = Env {

@@ -74,6 +74,7 @@ async fn open(config: &Config, data: DataDir, address: SocketAddr, exe: PathBuf)
     refuse_lost(&data, &metastore).await?;
     let keys = DomainKeys::ensure(&data, &metastore, ids.as_ref()).await?;
     let bucket = config.store.bucket(&data);
+    bucket::remember(bucket.as_ref(), &data)?;
     let store = bucket::open(bucket.as_ref(), &data, &clock, Arc::clone(&ids)).await?;
     let endpoint = config.advertise.clone().unwrap_or_else(|| reachable(address).to_string());
     let token_key = token_key(&metastore, ids.as_ref()).await?;
