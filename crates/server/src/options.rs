@@ -44,9 +44,9 @@ pub struct ServeOptions {
     /// How guests reach their volumes: auto or nbd [default: auto]
     #[arg(long, value_enum, value_name = "WAY", hide_possible_values = true)]
     pub(crate) disk_transport: Option<DiskTransport>,
-    /// How much of the store to read through in search of damage; 0 for none [default: 20000000]
+    /// Bytes a second to check for damage; 0 for none [default: 20000000]
     #[arg(long, value_name = "BYTES")]
-    pub(crate) scrub_bytes_per_second: Option<u64>,
+    pub(crate) scrub_rate: Option<u64>,
     /// What to log: a level, or levels by module [default: info]
     #[arg(long, value_name = "FILTER")]
     pub(crate) log: Option<String>,
@@ -83,7 +83,7 @@ struct FileOptions {
     advertise: Option<String>,
     emulator: bool,
     disk_transport: Option<DiskTransport>,
-    scrub_bytes_per_second: Option<u64>,
+    scrub_rate: Option<u64>,
     log: Option<String>,
     log_format: Option<LogFormat>,
     store: StoreFileOptions,
@@ -97,7 +97,7 @@ pub(crate) struct Config {
     pub(crate) advertise: Option<String>,
     pub(crate) emulator: bool,
     pub(crate) disk_transport: DiskTransport,
-    pub(crate) scrub_bytes_per_second: u64,
+    pub(crate) scrub_rate: u64,
     pub(crate) log: String,
     pub(crate) log_format: LogFormat,
     pub(crate) store: StoreConfig,
@@ -112,10 +112,7 @@ impl ServeOptions {
             advertise: self.advertise.or(file.advertise),
             emulator: self.emulator || file.emulator,
             disk_transport: self.disk_transport.or(file.disk_transport).unwrap_or_default(),
-            scrub_bytes_per_second: self
-                .scrub_bytes_per_second
-                .or(file.scrub_bytes_per_second)
-                .unwrap_or(DEFAULT_SCRUB_BYTES_PER_SECOND),
+            scrub_rate: self.scrub_rate.or(file.scrub_rate).unwrap_or(DEFAULT_SCRUB_BYTES_PER_SECOND),
             log: self.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
             log_format: self.log_format.or(file.log_format).unwrap_or_default(),
             store: file.store.resolve(aws)?,
@@ -175,7 +172,7 @@ mod tests {
         std::fs::write(
             &file,
             "data = \"d\"\nlisten = \"127.0.0.1:1\"\nlog-format = \"json\"\ndisk-transport = \"nbd\"\n\
-             scrub-bytes-per-second = 0\n",
+             scrub-rate = 0\n",
         )
         .unwrap();
         let defaults = resolve(ServeOptions::default()).unwrap();
@@ -184,7 +181,7 @@ mod tests {
             resolve(ServeOptions { config: Some(file.clone()), ..ServeOptions::default() }).unwrap();
         assert_eq!((of_file.data, of_file.listen.port()), (home.path().join("d"), 1));
         assert_eq!((of_file.log_format, of_file.disk_transport), (LogFormat::Json, DiskTransport::Nbd));
-        assert_eq!((of_file.scrub_bytes_per_second, defaults.scrub_bytes_per_second), (0, 20_000_000));
+        assert_eq!((of_file.scrub_rate, defaults.scrub_rate), (0, 20_000_000));
         let listen = Some("127.0.0.1:2".parse().unwrap());
         let flags = ServeOptions { config: Some(file), listen, ..ServeOptions::default() };
         assert_eq!(resolve(flags).unwrap().listen.port(), 2);

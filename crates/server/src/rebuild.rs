@@ -18,8 +18,8 @@ use crate::profiles;
 /// Make the database anew from the store, when DIR/meta is lost
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Needs DIR/store and DIR/domains.key, and no server on DIR. Images, snapshots and their tags come back;
-accounts keep their names and keys where DIR/credentials has them.
+Needs DIR/store and DIR/domains.key, and no server on DIR. Images, snapshots and their tags come
+back; accounts keep their names and keys where DIR/credentials has them.
 
 Example:
   katagami rebuild --data /srv/katagami")]

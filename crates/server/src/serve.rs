@@ -132,7 +132,7 @@ async fn run(config: Config, service: Service, listener: TcpListener) -> Result<
         metastore: metastore.clone(),
         store: store.clone(),
         env: env.clone(),
-        bytes_per_second: config.scrub_bytes_per_second,
+        bytes_per_second: config.scrub_rate,
     };
     let scrub = tokio::spawn(scrub.run(stop.clone()));
     let look = tokio::spawn(async move { host.look_at_qemu().await });

@@ -17,8 +17,8 @@ use crate::options::existing_data;
 /// Free the space of deleted snapshots and images
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A server collects by itself: what nothing needs goes about a day after it was deleted. Without --now this
-is one round of that.
+A server collects by itself: what nothing needs goes about a day after it was deleted. Without
+--now this is one round of that.
 
 Examples:
   katagami gc

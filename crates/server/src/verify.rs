@@ -20,7 +20,7 @@ const DAMAGED_EXIT_CODE: u8 = 6;
 const RANGES_SHOWN_MAX: usize = 20;
 const BAR: &str = "{bar:32} {percent:>3}%  {pos} of {len} packs  {msg}  {eta} left";
 
-/// Read everything that images need from the store, check every byte, and name what is damaged
+/// Check every stored byte that images need, and name what is damaged
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Exit codes: 0 all is whole, 6 something is damaged or missing, 1 it could not be verified.

@@ -16,6 +16,11 @@ fn help_fits_a_screen_and_is_as_it_was_reviewed() {
         ("serve", &["serve", "--help"]),
         ("account", &["account", "--help"]),
         ("account-create", &["account", "create", "--help"]),
+        ("gc", &["gc", "--help"]),
+        ("store", &["store", "--help"]),
+        ("store-stat", &["store", "stat", "--help"]),
+        ("verify", &["verify", "--help"]),
+        ("rebuild", &["rebuild", "--help"]),
         ("push", &["push", "--help"]),
         ("forwards", &["forwards", "--help"]),
     ] {
