@@ -7,6 +7,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 venv=target/venv
+# Not the python of the environment that is about to go.
+PATH=${PATH//"$PWD/$venv/bin:"/}
 command -v python3 >/dev/null || install_packages python3
 stamp=$(python3 -c 'import sys; print(sys.version)'; cat tests/clients/requirements.txt)
 if [ -f $venv/stamp ] && [ "$(cat $venv/stamp)" = "$stamp" ]; then exit 0; fi
