@@ -9,6 +9,9 @@ import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+TICKS = os.sysconf("SC_CLK_TCK")
+# A volume without a server around it, and the clients that drive one.
+BENCH = pathlib.Path(os.environ.get("KATAGAMI_BENCH", ROOT / "target/release/examples/bench"))
 OWN_BINARY = "KATAGAMI" not in os.environ
 os.environ.setdefault("KATAGAMI", str(ROOT / "target/release/katagami"))
 sys.path.insert(0, str(ROOT / "tests/clients"))
@@ -50,6 +53,18 @@ def push(started, disk, name):
     done = started.katagami("push", disk, "--name", name, timeout_s=3600)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
+
+
+def bench(*args):
+    """What the volume's own program prints last, read as JSON."""
+    done = subprocess.run([BENCH, *map(str, args)], stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def processor_seconds(pid):
+    """What a process has used of the processor, for itself and for the kernel's work."""
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 def allocated_mib(path):

@@ -26,7 +26,6 @@ DISKS = ("v1", "v2", "v3", "v4", "v1b")
 BLOCK = 512 << 10
 BLOCKS = 600
 CLIENTS = 8
-TICKS = os.sysconf("SC_CLK_TCK")
 # Of stored bytes, of storing, of restoring. The absolute ones stand in restic's rows and need a quiet machine; the others
 # are beside a peer, which other work slows down as well.
 TARGETS = {
@@ -158,11 +157,6 @@ def compared(disks, peers):
     common.row("copy of v4 after v1", "MB", change["stored_bytes"] / 1e6, stored_change / 1e6, "stored", "ratio <= 1.05")
 
 
-def processor_seconds(pid):
-    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
-
-
 def blocks_of(disk):
     """Blocks of a disk that are not all zeros."""
     found = []
@@ -192,9 +186,9 @@ def block_calls(disk):
         )
 
         def spent(call, items):
-            before = processor_seconds(server.process.pid)
+            before = common.processor_seconds(server.process.pid)
             results = list(pool.map(call, items))
-            return (processor_seconds(server.process.pid) - before) / len(items), results
+            return (common.processor_seconds(server.process.pid) - before) / len(items), results
 
         snapshot = ebs.start_snapshot(VolumeSize=3)["SnapshotId"]
         put, _ = spent(

@@ -18,33 +18,21 @@ import common
 SPAN = 256 << 20
 SECONDS = 2
 ROUNDS = 3
-TICKS = os.sysconf("SC_CLK_TCK")
-BENCH = pathlib.Path(os.environ.get("KATAGAMI_BENCH", common.ROOT / "target/release/examples/bench"))
-
-
-def bench(*args):
-    done = subprocess.run([BENCH, *map(str, args)], stdout=subprocess.PIPE, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def processor_seconds(pid):
-    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 def load(served, kind, depth, block, seconds=SECONDS):
     """(microseconds of the server's processor per request, requests per second, median wait in microseconds)"""
     pid, socket = served
-    before = processor_seconds(pid)
-    told = bench("vload", socket, kind, depth, seconds, SPAN, block)
-    spent = processor_seconds(pid) - before
+    before = common.processor_seconds(pid)
+    told = common.bench("vload", socket, kind, depth, seconds, SPAN, block)
+    spent = common.processor_seconds(pid) - before
     return spent / told["requests"] * 1e6, told["requests"] / (told["nanos"] / 1e9), told["p50_nanos"] / 1e3
 
 
 @contextlib.contextmanager
 def ours(folder, *base):
     socket = folder / "ours.vhost"
-    command = [BENCH, "serve", folder / "volume", str(SPAN), socket, *map(str, base)]
+    command = [common.BENCH, "serve", folder / "volume", str(SPAN), socket, *map(str, base)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         json.loads(process.stdout.readline())
@@ -95,7 +83,7 @@ def main():
     with tempfile.TemporaryDirectory(dir=common.ROOT / "target/bench") as name:
         folder = pathlib.Path(name)
         raw, overlay = make_raw(folder), folder / "overlay.qcow2"
-        root = bench("store", raw, folder / "store")["root"]
+        root = common.bench("store", raw, folder / "store")["root"]
         subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", raw, "-F", "raw", overlay], check=True)
         qcow2 = "driver=qcow2,node-name=disk,file=top,backing=bottom"
         servers = {

@@ -22,18 +22,6 @@ ROUNDS = 3
 HUGE = 64 << 40
 SMALL = 1 << 30
 FREEZES = 200
-TICKS = os.sysconf("SC_CLK_TCK")
-BENCH = pathlib.Path(os.environ.get("KATAGAMI_BENCH", common.ROOT / "target/release/examples/bench"))
-
-
-def bench(*args):
-    done = subprocess.run([BENCH, *map(str, args)], stdout=subprocess.PIPE, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def processor_seconds(pid):
-    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 def resident_mib(pid):
@@ -42,9 +30,9 @@ def resident_mib(pid):
 
 def load(served, kind, depth, span=SPAN, seconds=SECONDS):
     """(microseconds of the server's processor per request, requests per second, median wait in microseconds)"""
-    before = processor_seconds(served.pid)
-    told = bench("load", served.socket, kind, depth, seconds, span)
-    spent = processor_seconds(served.pid) - before
+    before = common.processor_seconds(served.pid)
+    told = common.bench("load", served.socket, kind, depth, seconds, span)
+    spent = common.processor_seconds(served.pid) - before
     requests = told["requests"]
     return spent / requests * 1e6, requests / (told["nanos"] / 1e9), told["p50_nanos"] / 1e3
 
@@ -63,7 +51,7 @@ class Served:
 @contextlib.contextmanager
 def ours(folder, size, *base):
     socket = folder / "ours.sock"
-    command = [BENCH, "serve", folder / "volume", str(size), socket, *map(str, base)]
+    command = [common.BENCH, "serve", folder / "volume", str(size), socket, *map(str, base)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     served = Served(process, socket)
     try:
@@ -211,7 +199,7 @@ def flushes(folder, raw):
 
 def freezes(folder):
     for size, name in ((SMALL, "1 GiB"), (HUGE, "64 TiB")):
-        told = bench("freezes", folder / "frozen", size, FREEZES)
+        told = common.bench("freezes", folder / "frozen", size, FREEZES)
         shutil.rmtree(folder / "frozen")
         common.say(f"freezes of {name}: {told}")
         usual = told["usual_p99_nanos"] / 1e6
@@ -244,7 +232,7 @@ def main():
     with tempfile.TemporaryDirectory(dir=common.ROOT / "target/bench") as name:
         folder = pathlib.Path(name)
         raw = make_raw(folder)
-        root = bench("store", raw, folder / "store")["root"]
+        root = common.bench("store", raw, folder / "store")["root"]
         reads(folder, raw, root)
         shutil.rmtree(folder / "volume", ignore_errors=True)
         writes(folder, raw, root)

@@ -21,7 +21,7 @@ use crate::tree::Tree;
 
 /// Frames that one read fetches at once.
 const FETCHES: usize = 8;
-/// How far is read ahead: eight frames.
+/// How far is read ahead: four full frames.
 const AHEAD_BYTES: u64 = 1 << 20;
 /// Reads that follow each other with less between them are a sequence.
 const SEQUENCE_GAP_BYTES: u64 = 128 << 10;
@@ -107,18 +107,8 @@ impl Reader {
 
     /// Fills `buf` with the bytes from `offset` on; any alignment, but within the size.
     pub async fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
-        let end = offset.checked_add(buf.len() as u64).filter(|&end| end <= self.size_bytes());
-        if end.is_none() {
-            return Err(Error::invalid("read beyond the end of a root"));
-        }
-        let (mut at, mut rest) = (offset, buf);
-        while !rest.is_empty() {
-            let leaf_rest = LEAF_BYTES - at % LEAF_BYTES;
-            let len = rest.len().min(usize::try_from(leaf_rest).unwrap_or(usize::MAX));
-            let (part, after) = rest.split_at_mut(len);
+        for (at, part) in self.leaf_parts(offset, buf)? {
             self.read_in_leaf(at, part).await?;
-            at += len as u64;
-            rest = after;
         }
         Ok(())
     }
@@ -128,22 +118,34 @@ impl Reader {
     /// # Errors
     /// `Invalid` beyond the end of the root, `Corrupt` where the tree is not whole.
     pub fn read_now(&self, offset: u64, buf: &mut [u8]) -> Result<bool> {
+        for (at, part) in self.leaf_parts(offset, buf)? {
+            if !self.read_in_cached_leaf(at, part)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The parts of a read that one leaf each answers, with where they begin.
+    fn leaf_parts<'b>(
+        &self,
+        offset: u64,
+        buf: &'b mut [u8],
+    ) -> Result<impl Iterator<Item = (u64, &'b mut [u8])> + use<'b>> {
         let end = offset.checked_add(buf.len() as u64).filter(|&end| end <= self.size_bytes());
         if end.is_none() {
             return Err(Error::invalid("read beyond the end of a root"));
         }
         let (mut at, mut rest) = (offset, buf);
-        while !rest.is_empty() {
+        Ok(iter::from_fn(move || {
             let leaf_rest = LEAF_BYTES - at % LEAF_BYTES;
             let len = rest.len().min(usize::try_from(leaf_rest).unwrap_or(usize::MAX));
-            let (part, after) = rest.split_at_mut(len);
-            if !self.read_in_cached_leaf(at, part)? {
-                return Ok(false);
-            }
-            at += len as u64;
+            let (part, after) = std::mem::take(&mut rest).split_at_mut(len);
             rest = after;
-        }
-        Ok(true)
+            let begin = at;
+            at += len as u64;
+            (len > 0).then_some((begin, part))
+        }))
     }
 
     fn read_in_cached_leaf(&self, offset: u64, buf: &mut [u8]) -> Result<bool> {
