@@ -28,7 +28,8 @@ pub(crate) type Tell<'a> = &'a (dyn Fn(VerifyProgress) + Send + Sync);
 pub(crate) struct Administrator {
     pub(crate) data: DataDir,
     pub(crate) metastore: Metastore,
-    pub(crate) store: Store,
+    /// None where no server runs: it is opened for what needs it, and an account needs none.
+    pub(crate) store: Option<Store>,
     pub(crate) env: Env,
     pub(crate) endpoint_url: Option<String>,
 }
@@ -39,17 +40,16 @@ impl Administrator {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let metastore = Metastore::open(&data.metastore_file(), clock.clone()).await?;
         refuse_lost(data, &metastore).await?;
-        let store = bucket::open_remembered(data, &clock, Arc::new(OsIdGen)).await?;
-        // No client ever sees its endpoint or its tokens.
-        // And none of its requests makes a domain.
-        let env = Env {
-            clock,
-            ids: Arc::new(OsIdGen),
-            token_key: [0; 32],
-            domain_master: [0; 32],
-            endpoint: String::new(),
-        };
-        Ok(Self { data: data.clone(), metastore, store, env, endpoint_url: None })
+        // None of its requests makes a domain.
+        let env = env_without_clients(clock, [0; 32]);
+        Ok(Self { data: data.clone(), metastore, store: None, env, endpoint_url: None })
+    }
+
+    async fn store(&self) -> Result<Store> {
+        match &self.store {
+            Some(store) => Ok(store.clone()),
+            None => bucket::open_remembered(&self.data, &self.env.clock, Arc::clone(&self.env.ids)).await,
+        }
     }
 
     /// Carries a request out.
@@ -66,12 +66,12 @@ impl Administrator {
         done.unwrap_or_else(|error| Reply::Failed(error.chain()))
     }
 
-    fn collection(&self) -> Collection {
-        Collection::new(self.metastore.clone(), self.store.clone(), Arc::clone(&self.env.clock))
+    async fn collection(&self) -> Result<Collection> {
+        Ok(Collection::new(self.metastore.clone(), self.store().await?, Arc::clone(&self.env.clock)))
     }
 
     async fn collect(&self, now: bool, retire_secs: Option<u64>, acknowledge: bool) -> Result<Reply> {
-        let collection = self.collection();
+        let collection = self.collection().await?;
         if acknowledge {
             collection.acknowledge().await?;
         }
@@ -81,8 +81,8 @@ impl Administrator {
     }
 
     async fn verify(&self, target: &VerifyTarget, tell: Tell<'_>) -> Result<Reply> {
-        let verified =
-            control::verify(&self.metastore, &self.store, self.env.clock.as_ref(), target, tell).await;
+        let store = self.store().await?;
+        let verified = control::verify(&self.metastore, &store, self.env.clock.as_ref(), target, tell).await;
         match verified {
             Ok(report) => Ok(Reply::Verified(Box::new(report))),
             // The message is for a client; whoever sits at the data directory may know a cause.
@@ -96,9 +96,14 @@ impl Administrator {
     }
 
     async fn usage(&self) -> Result<Reply> {
-        let domains = self.collection().usage().await?;
+        let domains = self.collection().await?.usage().await?;
         Ok(Reply::StoreUsage(StoreUsage::of(domains, &self.data.store())?))
     }
+}
+
+/// Of a command that no client talks to: nobody ever sees its endpoint or its tokens.
+pub(crate) fn env_without_clients(clock: Arc<dyn Clock>, domain_master: [u8; 32]) -> Env {
+    Env { clock, ids: Arc::new(OsIdGen), token_key: [0; 32], domain_master, endpoint: String::new() }
 }
 
 /// Asks the server if there is one, and is the one process on the directory if not. A server that is just

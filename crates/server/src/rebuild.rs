@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use control::Env;
 use metastore::Metastore;
 use model::{Clock, OsIdGen, SystemClock};
 
+use crate::administrator::env_without_clients;
 use crate::bucket;
 use crate::data_dir::DataDir;
 use crate::domain_keys::DomainKeys;
@@ -50,13 +50,7 @@ async fn rebuild(data: &DataDir, keys: &DomainKeys) -> Result<String> {
     let store = bucket::open_remembered(data, &clock, Arc::new(OsIdGen)).await?;
     let known = profiles::known_accounts(data, clock.now())?;
     let metastore = Metastore::open(&data.metastore_file(), Arc::clone(&clock)).await?;
-    let env = Env {
-        clock,
-        ids: Arc::new(OsIdGen),
-        token_key: [0; 32],
-        domain_master: keys.master(),
-        endpoint: String::new(),
-    };
+    let env = env_without_clients(clock, keys.master());
     let rebuilt = control::rebuild(&metastore, &store, &env, |name| keys.secret_of(name), known).await?;
     let Some(rebuilt) = rebuilt else {
         let file = data.metastore_file();

@@ -136,8 +136,13 @@ async fn run(config: Config, service: Service, listener: TcpListener) -> Result<
     };
     let scrub = tokio::spawn(scrub.run(stop.clone()));
     let look = tokio::spawn(async move { host.look_at_qemu().await });
-    let administrator =
-        Administrator { data: data.clone(), metastore, store, env, endpoint_url: Some(endpoint_url) };
+    let administrator = Administrator {
+        data: data.clone(),
+        metastore,
+        store: Some(store),
+        env,
+        endpoint_url: Some(endpoint_url),
+    };
     let admin = tokio::spawn(admin::serve(admin_listener, stop.clone(), administrator));
     let web = tokio::spawn(http::serve(listener, routes, stop.clone()));
     let signal = asked.await;
