@@ -4,6 +4,7 @@
 //! `measure ingest STORE DISK...` stores raw disks one after another, each published under its file's name.
 //! `measure restore STORE NAME FILE` writes a stored disk into a sparse file.
 //! `measure unchanged STORE NAME` snapshots a disk of which nothing has changed since it was stored.
+//! `measure repack STORE [BATCH_MIB]` packs everything densely and deletes what is left over.
 //! `measure copy STORE NAME [BASE]` copies a disk into another domain; with a base, as a change of it.
 
 use std::error::Error;
@@ -15,9 +16,9 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 
-use blockstore::{BLOCK_BYTES, Domain, DomainSecret, Options, Store};
+use blockstore::{BLOCK_BYTES, Domain, DomainSecret, Options, Policy, Repack, Store};
 use bytes::Bytes;
-use model::OsIdGen;
+use model::{Clock as _, OsIdGen, SystemClock};
 use rustix::fs::SeekFrom;
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
@@ -27,6 +28,7 @@ type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
 /// What is read of a disk at once.
 const READ_BYTES: u64 = 1 << 20;
 const UNCHANGED_ROUNDS: u32 = 9;
+const REPACKED_MIB: u64 = 1024;
 /// Reads ahead of the writer.
 const READS_AHEAD: usize = 4;
 
@@ -38,9 +40,11 @@ async fn main() -> Result<()> {
         ["ingest", store, disks @ ..] => ingest(store, disks).await,
         ["restore", store, name, file] => restore(store, name, file).await,
         ["unchanged", store, name] => unchanged(store, name).await,
+        ["repack", store] => repack(store, REPACKED_MIB).await,
+        ["repack", store, mib] => repack(store, mib.parse()?).await,
         ["copy", store, name] => copy(store, name, None).await,
         ["copy", store, name, base] => copy(store, name, Some(base)).await,
-        _ => Err("usage: measure ingest|restore|unchanged|copy STORE ...".into()),
+        _ => Err("usage: measure ingest|restore|unchanged|repack|copy STORE ...".into()),
     }
 }
 
@@ -139,6 +143,48 @@ async fn unchanged(store: &str, name: &str) -> Result<()> {
         print(&meter.stop(json!({ "disk": name, "stored_bytes": stats.stored_bytes })))?;
     }
     Ok(())
+}
+
+/// As `katagami gc --repack all --now --retire 0` does it.
+async fn repack(store: &str, batch_mib: u64) -> Result<()> {
+    let domain = open(store).await?;
+    let before = stored_bytes(Path::new(store))?;
+    let policy = Policy { dead_time: Duration::ZERO, retire_time: Duration::ZERO, node_packs: 1 << 20 };
+    let meter = Meter::start();
+    let (mut moved_bytes, mut new_packs) = (0, 0);
+    loop {
+        let now = SystemClock::new().now();
+        let Some(done) = domain.repack(&[], now, &policy, Repack::All, batch_mib << 20).await? else {
+            continue;
+        };
+        moved_bytes += done.moved_blocks * BLOCK_BYTES;
+        new_packs += done.new_packs;
+        if done.is_done {
+            break;
+        }
+    }
+    let row = meter.stop(json!({ "bytes": moved_bytes, "packs": new_packs }));
+    // What the first round finds dead the second condemns, and one that begins a while later deletes.
+    for pause in [Duration::ZERO, Duration::ZERO, Duration::from_secs(6)] {
+        tokio::time::sleep(pause).await;
+        domain.collect(&[], SystemClock::new().now(), &policy).await?;
+    }
+    let mut row = row;
+    if let Some(row) = row.as_object_mut() {
+        row.insert("stored_bytes_before".to_owned(), json!(before));
+        row.insert("stored_bytes".to_owned(), json!(stored_bytes(Path::new(store))?));
+    }
+    print(&row)
+}
+
+/// Of packs, trees, names and maps; what the collector notes for itself is not counted.
+fn stored_bytes(dir: &Path) -> Result<u64> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(dir)? {
+        let (path, kind) = entry.map(|entry| (entry.path(), entry.file_type()))?;
+        bytes += if kind?.is_dir() { stored_bytes(&path)? } else { std::fs::metadata(&path)?.len() };
+    }
+    Ok(bytes)
 }
 
 async fn copy(store: &str, name: &str, base: Option<&str>) -> Result<()> {

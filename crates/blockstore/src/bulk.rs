@@ -124,7 +124,7 @@ type Parts = Result<Vec<(u64, Bytes)>>;
 /// Everything that a disk has, a frame at a time.
 pub struct Contents {
     domain: Arc<DomainInner>,
-    _lease: Arc<Lease>,
+    _lease: Lease,
     tree: Tree,
     next_leaf: Option<u32>,
     frames: vec::IntoIter<WantedFrame>,
@@ -132,7 +132,7 @@ pub struct Contents {
 }
 
 impl Contents {
-    pub(crate) fn new(domain: Arc<DomainInner>, tree: Tree, lease: Arc<Lease>) -> Self {
+    pub(crate) fn new(domain: Arc<DomainInner>, tree: Tree, lease: Lease) -> Self {
         let opening = FuturesUnordered::new();
         Self { domain, _lease: lease, tree, next_leaf: Some(0), frames: Vec::new().into_iter(), opening }
     }
@@ -140,6 +140,7 @@ impl Contents {
     /// Some parts of the disk, each with its offset, in no particular order; what never comes is zeros.
     /// None when all have come.
     pub async fn next(&mut self) -> Result<Option<Vec<(u64, Bytes)>>> {
+        self.domain.ledger.load(&self.domain).await?;
         loop {
             let ahead = 2 * self.domain.store.options.compression_tasks + 2;
             for frame in self.frames.by_ref().take(ahead.saturating_sub(self.opening.len())) {

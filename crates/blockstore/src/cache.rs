@@ -138,7 +138,8 @@ impl<K, V> fmt::Debug for Cache<K, V> {
 pub(crate) struct Caches {
     /// Decoded frames.
     pub(crate) frames: Cache<(Fingerprint, PackId, u32), Bytes>,
-    pub(crate) nodes: Cache<(Fingerprint, NodeRef), Node>,
+    /// Under a version of the relocation map.
+    pub(crate) nodes: Cache<(Fingerprint, u64, NodeRef), Node>,
     pub(crate) node_packs: Cache<(Fingerprint, NodePackId), Arc<NodePack>>,
     pub(crate) tables: Cache<(Fingerprint, PackId), Arc<PackTable>>,
     pub(crate) directories: Cache<(Fingerprint, PackId), Arc<Directory>>,

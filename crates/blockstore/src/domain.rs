@@ -52,7 +52,7 @@ impl Domain {
 
     pub async fn reader(&self, root: &Root) -> Result<Reader> {
         // Before the tree is opened: from here on no collection begins without knowing of it.
-        let lease = Arc::new(self.inner.ledger.lease(Some(root)));
+        let lease = Arc::new(self.inner.ledger.lease_root(root));
         Ok(Reader::new(Arc::clone(&self.inner), self.inner.tree(root).await?, lease))
     }
 
@@ -119,6 +119,7 @@ impl Domain {
     ) -> Result<Vec<u64>> {
         let mut units = Units::new(granularity_bytes, from, limit)?;
         let _leases = [a, b].map(|root| self.inner.ledger.lease(Some(root)));
+        self.inner.ledger.load(&self.inner).await?;
         let (a, b) = (self.inner.tree(a).await?, self.inner.tree(b).await?);
         let Some(first) = units.first_leaf() else { return Ok(Vec::new()) };
         let mut differences = self.inner.differences(Some(a), Some(b), first);

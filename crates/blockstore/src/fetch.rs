@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use object_store::path::Path;
 
+use crate::cache::Fingerprint;
 use crate::domain::DomainInner;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::node::{Leaf, Node, NodePack, NodeRef, PackRef};
@@ -49,14 +50,23 @@ impl DomainInner {
     }
 
     async fn node(&self, reference: NodeRef, level: u8) -> Result<Node> {
-        let key = (self.keys.fingerprint, reference);
+        let key = self.node_key(reference);
         let fetch = || async {
             let pack = self.node_pack(reference.pack).await.map_err(Error::missing_is_corrupt)?;
-            pack.node(&self.keys, reference.number, level)
+            match pack.node(&self.keys, reference.number, level)? {
+                Node::Leaf(leaf) => Ok(Node::Leaf(self.ledger.relocations.map().translate(&leaf)?)),
+                inner @ Node::Inner(_) => Ok(inner),
+            }
         };
         self.store.caches.nodes.get_or_fetch(&key, fetch).await
     }
 
+    /// With the version of the relocation map: what was read by an older one is not found any more.
+    fn node_key(&self, reference: NodeRef) -> (Fingerprint, u64, NodeRef) {
+        (self.keys.fingerprint, self.ledger.relocations.version(), reference)
+    }
+
+    /// Its blocks where they are now.
     pub(crate) async fn leaf(&self, reference: NodeRef) -> Result<Arc<Leaf>> {
         match self.node(reference, 0).await? {
             Node::Leaf(leaf) => Ok(leaf),
@@ -82,7 +92,7 @@ impl DomainInner {
     }
 
     fn cached_node(&self, reference: NodeRef) -> Option<Node> {
-        self.store.caches.nodes.get(&(self.keys.fingerprint, reference))
+        self.store.caches.nodes.get(&self.node_key(reference))
     }
 
     pub(crate) fn cached_table(&self, pack: &PackRef) -> Option<Arc<PackTable>> {
@@ -105,6 +115,9 @@ impl DomainInner {
     pub(crate) async fn table(&self, pack: &PackRef) -> Result<Arc<PackTable>> {
         let key = (self.keys.fingerprint, pack.id);
         let fetch = || async {
+            if let Some(table) = self.ledger.relocations.map().table(pack.id) {
+                return Ok(Arc::clone(table));
+            }
             // Only a hint: a node pack that no tree needs any more may be gone.
             if let Some(node_pack) = pack.table_in {
                 match self.node_pack(node_pack).await {

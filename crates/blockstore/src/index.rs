@@ -133,7 +133,8 @@ impl Index {
 
     /// Reads one pack's directory. A damaged one is left out: its blocks are stored anew.
     pub(crate) async fn learn(&self, domain: &DomainInner, id: PackId) -> Result<()> {
-        if self.knows(id) || domain.ledger.is_condemned(id.into()) {
+        let is_going = domain.ledger.is_condemned(id.into()) || domain.ledger.relocations.has(id);
+        if self.knows(id) || is_going {
             return Ok(());
         }
         match domain.directory(id).await {

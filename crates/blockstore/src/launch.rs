@@ -35,18 +35,21 @@ impl Domain {
         let (Some(_), Some(clock)) = (&self.inner.store.sealed, self.inner.store.clock()) else {
             return Ok(reader);
         };
-        match self.inner.trace(root.node_pack()).await {
-            Ok(trace) => {
+        let (trace, _) = tokio::join!(self.inner.trace(root.node_pack()), self.inner.has_moved_since(0));
+        let relocations = &self.inner.ledger.relocations;
+        let is_stale = |trace: &Trace| trace.parts.iter().any(|part| relocations.has(part.pack));
+        match trace {
+            Ok(trace) if !is_stale(&trace) => {
                 tokio::spawn(replay(Arc::clone(&self.inner), trace));
                 Ok(reader)
             }
-            // A damaged one is replaced.
-            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => {
+            Err(e) if !matches!(e.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => Ok(reader),
+            // A damaged one is replaced, and one of packs whose blocks were moved.
+            _ => {
                 let recorder = Arc::new(Recorder::new(clock));
                 tokio::spawn(record(Arc::clone(&self.inner), root.node_pack(), Arc::clone(&recorder)));
                 Ok(reader.recorded(recorder))
             }
-            Err(_) => Ok(reader),
         }
     }
 }

@@ -92,6 +92,14 @@ impl Objects {
         bytes.ok_or_else(|| Error::corrupt(format!("get {path}: it is too long")))
     }
 
+    pub(crate) async fn exists(&self, path: &Path) -> Result<bool> {
+        match self.insist(path, || self.store.head(path)).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(e) => Err(failed("look for", path, e)),
+        }
+    }
+
     /// Exactly these bytes of an object.
     pub(crate) async fn get_range(&self, path: &Path, range: Range<u64>) -> Result<Bytes> {
         let len = range.end.saturating_sub(range.start);

@@ -10,13 +10,14 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::bulk::Contents;
 use crate::domain::{DomainInner, Units};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::node::{Leaf, NodeRef, Run};
 use crate::format::pack::PackTable;
 use crate::format::{BLOCK_BYTES, BLOCK_BYTES_U64, LEAF_BYTES};
 use crate::gc::Lease;
 use crate::launch::Recorder;
 use crate::remote::sealed::{Part, Wanted, groups};
+use crate::root::Root;
 use crate::tree::Tree;
 
 /// Frames that one read fetches at once.
@@ -66,7 +67,7 @@ pub struct Reader {
     domain: Arc<DomainInner>,
     tree: Tree,
     /// The root counts as live while anybody reads it.
-    lease: Arc<Lease>,
+    _lease: Arc<Lease>,
     /// Of a store behind a network.
     ahead: Arc<Ahead>,
     recorder: Option<Arc<Recorder>>,
@@ -84,7 +85,7 @@ struct Piece {
 
 impl Reader {
     pub(crate) fn new(domain: Arc<DomainInner>, tree: Tree, lease: Arc<Lease>) -> Self {
-        Self { domain, tree, lease, ahead: Arc::default(), recorder: None }
+        Self { domain, tree, _lease: lease, ahead: Arc::default(), recorder: None }
     }
 
     pub(crate) fn recorded(self, recorder: Arc<Recorder>) -> Self {
@@ -102,13 +103,22 @@ impl Reader {
 
     /// All that is present, in the order that is fastest: for restoring the whole.
     pub fn contents(&self) -> Contents {
-        Contents::new(Arc::clone(&self.domain), self.tree, Arc::clone(&self.lease))
+        let root = Root::new(&self.domain.keys.domain, self.tree.root.pack, self.size_bytes());
+        Contents::new(Arc::clone(&self.domain), self.tree, self.domain.ledger.lease(Some(&root)))
     }
 
     /// Fills `buf` with the bytes from `offset` on; any alignment, but within the size.
     pub async fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
         for (at, part) in self.leaf_parts(offset, buf)? {
-            self.read_in_leaf(at, part).await?;
+            loop {
+                let map = self.domain.ledger.relocations.version();
+                match self.read_in_leaf(at, part).await {
+                    // Nothing is missing that was only moved.
+                    Err(e) if e.kind() == ErrorKind::Corrupt && self.domain.has_moved_since(map).await? => {}
+                    Err(e) => return Err(e),
+                    Ok(()) => break,
+                }
+            }
         }
         Ok(())
     }

@@ -44,7 +44,7 @@ pub(crate) fn inflict(world: &World) -> Verdict {
 
 /// One damage to one object, of a kind that is chosen first: there are few of some.
 fn damage(objects: &Objects, chance: &mut Chance) -> Option<(String, Objects)> {
-    let kinds = ["pack", "node", "snap", "gc", "store"];
+    let kinds = ["pack", "node", "snap", "gc", "map", "store"];
     let kind = kinds[chance.index(kinds.len())];
     let all: Vec<&Path> = objects.keys().collect();
     let of_kind: Vec<&Path> = all.iter().copied().filter(|path| path.as_ref().starts_with(kind)).collect();

@@ -19,6 +19,10 @@ pub struct Counts {
     pub rounds: u64,
     /// Objects that it deleted.
     pub collected: u64,
+    /// Batches of repacking that moved something.
+    pub repacked: u64,
+    /// Blocks that they moved.
+    pub moved: u64,
     /// Places where the process could have died.
     pub passages: u64,
     pub kills: u64,
@@ -32,7 +36,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    pub fn rows(&self) -> [(&'static str, u64); 17] {
+    pub fn rows(&self) -> [(&'static str, u64); 19] {
         [
             ("operations", self.operations),
             ("flushes", self.flushes),
@@ -44,6 +48,8 @@ impl Counts {
             ("reads compared", self.reads),
             ("collections", self.rounds),
             ("objects collected", self.collected),
+            ("repackings", self.repacked),
+            ("blocks moved", self.moved),
             ("crash points passed", self.passages),
             ("kills", self.kills),
             ("power cuts", self.power_cuts),
@@ -66,6 +72,8 @@ impl Counts {
             reads,
             rounds,
             collected,
+            repacked,
+            moved,
             passages,
             kills,
             power_cuts,
@@ -76,7 +84,7 @@ impl Counts {
         } = self;
         let own = [
             operations, flushes, freezes, uploads, restores, copies, deletions, reads, rounds, collected,
-            passages, kills, power_cuts, faults, damages, refused, harmless,
+            repacked, moved, passages, kills, power_cuts, faults, damages, refused, harmless,
         ];
         for (own, (_, other)) in own.into_iter().zip(other.rows()) {
             *own += other;

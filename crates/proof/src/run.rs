@@ -53,7 +53,7 @@ fn all_lives(world: &World) -> Result<(), String> {
     for _ in 0..LIVES_MAX {
         let runtime = runtime();
         let end = runtime.block_on(async {
-            let end = live(world).await;
+            let end = Box::pin(live(world)).await;
             world.sim.end();
             end
         });

@@ -54,6 +54,25 @@ impl Leaf {
         self.runs.iter().map(|run| u64::from(run.len)).sum()
     }
 
+    /// Appends a run, whose own pack number is not looked at; joins it with the one before where it can.
+    pub(crate) fn push(&mut self, pack: PackRef, run: Run) {
+        let position = self.packs.iter().position(|known| known.id == pack.id).unwrap_or_else(|| {
+            self.packs.push(pack);
+            self.packs.len() - 1
+        });
+        let pack = u32::try_from(position).expect("a leaf has at most 1,024 packs");
+        match self.runs.last_mut() {
+            Some(last)
+                if last.pack == pack
+                    && last.start + last.len == run.start
+                    && last.slot + u32::from(last.len) == run.slot =>
+            {
+                last.len += run.len;
+            }
+            _ => self.runs.push(Run { pack, ..run }),
+        }
+    }
+
     pub(crate) fn pack(&self, run: &Run) -> Result<&PackRef> {
         self.packs.get(run.pack as usize).ok_or_else(|| Error::corrupt("read leaf: it names no such pack"))
     }

@@ -7,7 +7,9 @@ use bytes::Bytes;
 use super::cursor::{Cursor, put_varint};
 use super::seal::{Seal, Section, TAG_BYTES};
 use super::trailer::{Kind, TRAILER_BYTES, Trailer};
-use super::{BLOCK_BYTES, BlockId, Encoding, FRAME_SLOTS_LOG2, Hash, PackId, compress, decompress};
+use super::{
+    BLOCK_BYTES, BlockId, Effort, Encoding, FRAME_SLOTS_LOG2, Hash, PackId, compress_with, decompress,
+};
 use crate::error::{Error, Result};
 use crate::keys::DomainKeys;
 use crate::remote::sealed::Part;
@@ -137,6 +139,11 @@ impl PackTable {
         self.unseal_frame(number, sealed)?.unpack()
     }
 
+    /// Blocks of its frames at most, as a power of two.
+    pub(crate) fn unit_log2(&self) -> u8 {
+        Trailer::parse(Kind::Pack, &self.trailer).map_or(FRAME_SLOTS_LOG2, |trailer| trailer.unit_log2)
+    }
+
     fn frames_end(&self) -> u64 {
         self.frames.last().map_or(0, FrameEntry::end)
     }
@@ -211,9 +218,9 @@ pub(crate) struct Packed {
 
 impl Packed {
     /// Encodes whole blocks, at most one frame of them.
-    pub(crate) fn pack(blocks: &[u8]) -> Self {
+    pub(crate) fn pack(effort: Effort, blocks: &[u8]) -> Self {
         let slots = u16::try_from(blocks.len() / BLOCK_BYTES).expect("a frame has at most 256 blocks");
-        let (encoding, bytes) = compress(blocks);
+        let (encoding, bytes) = compress_with(effort, blocks);
         Self { encoding, bytes, slots }
     }
 
@@ -236,6 +243,8 @@ pub(crate) struct PackBuilder {
     body: Vec<u8>,
     table: Vec<u8>,
     frames: u32,
+    /// Of the largest frame so far.
+    slots_max: u16,
     ids: Vec<BlockId>,
 }
 
@@ -250,12 +259,19 @@ impl PackBuilder {
     /// `salt` must be fresh and random.
     pub(crate) fn new(keys: &DomainKeys, salt: [u8; 32]) -> Self {
         let seal = Seal::new(&keys.pack_key(&salt), &keys.domain);
-        Self { epoch: 0, salt, seal, body: Vec::new(), table: Vec::new(), frames: 0, ids: Vec::new() }
+        let (body, table, ids) = (Vec::new(), Vec::new(), Vec::new());
+        Self { epoch: 0, salt, seal, body, table, frames: 0, slots_max: 0, ids }
     }
 
     /// Notes the collection epoch that the writer knows.
     pub(crate) fn at_epoch(mut self, epoch: u64) -> Self {
         self.epoch = epoch;
+        self
+    }
+
+    /// Notes that its frames have room for this many blocks, however many each has.
+    pub(crate) fn of_frames(mut self, slots: usize) -> Self {
+        self.slots_max = u16::try_from(slots).unwrap_or(u16::MAX);
         self
     }
 
@@ -273,6 +289,7 @@ impl PackBuilder {
         put_varint(&mut self.table, u64::from(frame.sealed_bytes));
         put_varint(&mut self.table, u64::from(frame.slots - 1) << 1 | u64::from(frame.encoding.bit()));
         self.frames += 1;
+        self.slots_max = self.slots_max.max(packed.slots);
         self.ids.extend(ids);
     }
 
@@ -283,6 +300,12 @@ impl PackBuilder {
     /// Bytes of the object if it ended now, nearly.
     pub(crate) fn bytes(&self) -> usize {
         self.body.len() + self.table.len() + self.ids.len() * ID_BYTES
+    }
+
+    /// Of frames as ingest makes them, or of a larger one that came from elsewhere.
+    fn unit_log2(&self) -> u8 {
+        let needed = u32::from(self.slots_max).next_power_of_two().ilog2();
+        u8::try_from(needed).unwrap_or(u8::MAX).max(FRAME_SLOTS_LOG2)
     }
 
     pub(crate) fn build(mut self, keys: &DomainKeys) -> BuiltPack {
@@ -296,7 +319,7 @@ impl PackBuilder {
             epoch: self.epoch,
             directory_bytes: u32::try_from(plain.len() + TAG_BYTES).expect("a frame table is below 4 GiB"),
             count: self.slots(),
-            unit_log2: FRAME_SLOTS_LOG2,
+            unit_log2: self.unit_log2(),
             directory_is_compressed: false,
         }
         .encode();

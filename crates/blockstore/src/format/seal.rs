@@ -25,6 +25,7 @@ pub(crate) enum Section {
     Collection = 6,
     Record = 7,
     Trace = 8,
+    Relocation = 9,
 }
 
 /// Seals and opens the sections of one object.

@@ -104,9 +104,9 @@ fn frames_of_every_fill_come_back_and_stay_in_their_place() {
     let keys = keys();
     let mut builder = PackBuilder::new(&keys, [6; 32]);
     let noise: Vec<u8> = blake3::Hasher::new().finalize_xof().take_bytes(3 * BLOCK_BYTES);
-    builder.push(&Packed::pack(&blocks(32)), &ids(32));
-    builder.push(&Packed::pack(&noise), &ids(3));
-    builder.push(&Packed::pack(&noise), &ids(3));
+    builder.push(&Packed::pack(Effort::Usual, &blocks(32)), &ids(32));
+    builder.push(&Packed::pack(Effort::Usual, &noise), &ids(3));
+    builder.push(&Packed::pack(Effort::Usual, &noise), &ids(3));
     let built = builder.build(&keys);
     let table = &built.directory.table;
     assert_eq!((table.frames[0].encoding, table.frames[1].encoding), (Encoding::Zstd, Encoding::Raw));
@@ -156,7 +156,7 @@ fn plain_directory() -> Vec<u8> {
     plain.extend([2; 32]);
     plain.push(2);
     let mut builder = PackBuilder::new(&keys(), [6; 32]);
-    builder.push(&Packed::pack(&blocks(4)), &ids(4));
+    builder.push(&Packed::pack(Effort::Usual, &blocks(4)), &ids(4));
     let table = builder.build(&keys()).directory.table;
     plain.extend(table.id.0);
     plain.push(1);

@@ -15,6 +15,7 @@ use crate::domain::DomainInner;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::collection::{Collection, ObjectId};
 use crate::format::{NodePackId, PackId};
+use crate::relocation::Relocations;
 use crate::root::Root;
 
 /// How long a root counts as live after its commit, for its caller to write it down. The longest
@@ -26,6 +27,7 @@ const FIRST_ROUND_AFTER: Duration = Duration::from_mins(10);
 
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
+    pub(crate) relocations: Relocations,
     loaded: tokio::sync::OnceCell<()>,
     state: Mutex<State>,
     pub(super) collector: tokio::sync::Mutex<Collector>,
@@ -54,6 +56,8 @@ struct State {
 struct Hold {
     root: Option<Root>,
     claims: HashSet<ObjectId>,
+    /// The relocation map that it began with, where it goes by what it read then.
+    map: Option<u64>,
     /// Of a committed root: the root that it was built on, and when the lease ends.
     committed: Option<(Option<Root>, Duration)>,
 }
@@ -69,9 +73,14 @@ impl Ledger {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Learns what was condemned before this process began, once.
+    /// Learns what was condemned and what was moved before this process began, once.
     pub(crate) async fn load(&self, domain: &DomainInner) -> Result<()> {
-        self.loaded.get_or_try_init(|| self.catch_up(domain)).await.copied()
+        let load = || async {
+            // Without the map nothing is deleted or moved, and what was not moved can be read still.
+            domain.has_moved_since(0).await?;
+            self.catch_up(domain).await
+        };
+        self.loaded.get_or_try_init(load).await.copied()
     }
 
     /// Learns what another process has condemned meanwhile.
@@ -103,19 +112,34 @@ impl Ledger {
         self.state().epoch
     }
 
-    /// Opens a lease on a root, or on nothing but what will be claimed.
+    /// Opens a lease on a root, or on nothing but what will be claimed, for somebody who learns where blocks are
+    /// and reads them later: what is moved meanwhile stays where it was, too.
     pub(crate) fn lease(self: &Arc<Self>, root: Option<&Root>) -> Lease {
+        self.open(root, Some(self.relocations.version()))
+    }
+
+    /// The same for somebody who asks again where something is when it is gone.
+    pub(crate) fn lease_root(self: &Arc<Self>, root: &Root) -> Lease {
+        self.open(Some(root), None)
+    }
+
+    fn open(self: &Arc<Self>, root: Option<&Root>, map: Option<u64>) -> Lease {
         let mut state = self.state();
         let number = state.next;
         state.next += 1;
-        state.holds.insert(number, Hold { root: root.cloned(), ..Hold::default() });
+        state.holds.insert(number, Hold { root: root.cloned(), map, ..Hold::default() });
         Lease { ledger: Arc::clone(self), number }
     }
 
-    /// Takes a condemned object back that somebody reads: this must not happen.
+    /// Takes a condemned object back that somebody reads: this must not happen, but where the object was moved:
+    /// a reader that began before is soon told.
     pub(crate) fn read(&self, domain: &DomainInner, object: ObjectId) {
         let mut state = self.state();
-        if state.condemned.remove(&object) {
+        if !state.condemned.contains(&object) {
+            return;
+        }
+        let is_moved = matches!(object, ObjectId::Pack(pack) if self.relocations.has(pack));
+        if !is_moved && state.condemned.remove(&object) {
             tracing::error!(domain = domain.keys.domain, %object, "a retired object was read; nothing is deleted any more");
             state.touched.push(object);
         }
@@ -205,6 +229,11 @@ pub(super) struct Uses<'a> {
 }
 
 impl Uses<'_> {
+    /// Whether anybody goes by an older relocation map than this.
+    pub(super) fn are_older_than(&self, version: u64) -> bool {
+        self.holds.iter().any(|hold| hold.map.is_some_and(|map| map < version))
+    }
+
     pub(super) fn claims(&self, object: ObjectId) -> bool {
         self.holds.iter().any(|hold| hold.claims.contains(&object))
     }
@@ -244,6 +273,7 @@ impl Lease {
             let mut state = self.ledger.state();
             if let Some(hold) = state.holds.get_mut(&self.number) {
                 hold.root = Some(root.clone());
+                hold.map = None;
                 hold.committed = Some((base.filter(|base| *base != root).cloned(), until));
             }
         }

@@ -10,6 +10,7 @@ use crate::domain::DomainInner;
 use crate::error::{Error, Result};
 use crate::format::collection::ObjectId;
 use crate::format::node::{Leaf, NODE_PACK_BYTES_MAX, Node, NodePack, NodeRef};
+use crate::format::relocation::{Part, RelocationMap};
 use crate::format::{NodePackId, PackId};
 
 /// Memory for what earlier marks have read.
@@ -41,27 +42,59 @@ impl Live {
         self.node_packs.values().map(|nodes| u64::from(*nodes)).sum()
     }
 
+    pub(super) fn packs(&self) -> impl Iterator<Item = PackId> {
+        self.packs.keys().copied()
+    }
+
+    pub(super) fn slots_of(&self, pack: PackId) -> u32 {
+        self.packs.get(&pack).map_or(0, |slots| slots.count)
+    }
+
+    pub(super) fn names(&self, pack: PackId, slot: u32) -> bool {
+        self.packs.get(&pack).is_some_and(|slots| slots.has(slot))
+    }
+
+    /// The same blocks where they are now. What trees name and was never moved stays where it is named.
+    pub(super) fn through(self, map: &RelocationMap) -> Result<Self> {
+        let mut now = Self { packs: HashMap::new(), node_packs: self.node_packs };
+        for (pack, slots) in self.packs {
+            if !map.has(pack) {
+                now.packs.entry(pack).or_default().add(&slots);
+                continue;
+            }
+            for (first, len) in slots.runs() {
+                for Part { first, len, now: place } in map.parts(pack, first, len) {
+                    let (pack, slot) = place.unwrap_or((pack, first));
+                    now.packs.entry(pack).or_default().mark(slot, len)?;
+                }
+            }
+        }
+        Ok(now)
+    }
+
     fn mark(&mut self, leaf: &Leaf) -> Result<()> {
         for run in &leaf.runs {
-            self.packs.entry(leaf.pack(run)?.id).or_default().mark(run.slot, run.len)?;
+            self.packs.entry(leaf.pack(run)?.id).or_default().mark(run.slot, run.len.into())?;
         }
         Ok(())
     }
 }
 
-/// The live slots of one pack.
+/// Slots of one pack.
 #[derive(Debug, Default)]
-struct Slots {
+pub(super) struct Slots {
     words: Vec<u64>,
     count: u32,
 }
 
 impl Slots {
-    fn mark(&mut self, first: u32, len: u16) -> Result<()> {
-        let end = first.saturating_add(u32::from(len));
+    /// Whether any of them was not marked yet.
+    pub(super) fn mark(&mut self, first: u32, len: u32) -> Result<bool> {
+        let end = first.saturating_add(len);
         if end > SLOTS_MAX {
             return Err(Error::corrupt("mark a slot that no pack has"));
         }
+        let before = self.count;
         let words = end.div_ceil(64) as usize;
         if self.words.len() < words {
             self.words.resize(words, 0);
@@ -73,7 +106,31 @@ impl Slots {
                 *word |= bit;
             }
         }
-        Ok(())
+        Ok(self.count > before)
+    }
+
+    fn has(&self, slot: u32) -> bool {
+        self.words.get((slot / 64) as usize).is_some_and(|word| word >> (slot % 64) & 1 == 1)
+    }
+
+    fn add(&mut self, other: &Self) {
+        if self.words.len() < other.words.len() {
+            self.words.resize(other.words.len(), 0);
+        }
+        self.words.iter_mut().zip(&other.words).for_each(|(word, more)| *word |= more);
+        self.count = self.words.iter().map(|word| word.count_ones()).sum();
+    }
+
+    /// First slot and length of each run of marked slots.
+    fn runs(&self) -> Vec<(u32, u32)> {
+        let mut runs: Vec<(u32, u32)> = Vec::new();
+        for slot in (0..SLOTS_MAX).take(self.words.len() * 64).filter(|slot| self.has(*slot)) {
+            match runs.last_mut() {
+                Some((first, len)) if *first + *len == slot => *len += 1,
+                _ => runs.push((slot, 1)),
+            }
+        }
+        runs
     }
 }
 
@@ -121,14 +178,16 @@ pub(super) struct Mark {
     /// Every root that was written down before is in it.
     pub(super) began: Timestamp,
     pub(super) live: Live,
+    pub(super) roots: Vec<NodePackId>,
     open: BTreeMap<NodePackId, Vec<Visit>>,
     visited: HashSet<NodeRef>,
 }
 
 impl Mark {
     pub(super) fn of(began: Timestamp, roots: impl Iterator<Item = NodePackId>) -> Self {
-        let open = roots.map(|root| (root, vec![Visit::Root])).collect();
-        Self { began, live: Live::default(), open, visited: HashSet::new() }
+        let roots: Vec<NodePackId> = roots.collect();
+        let open = roots.iter().map(|root| (*root, vec![Visit::Root])).collect();
+        Self { began, live: Live::default(), roots, open, visited: HashSet::new() }
     }
 
     /// Visits what is open in one node pack. False where nothing was left to do.

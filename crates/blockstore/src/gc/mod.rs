@@ -12,6 +12,7 @@ mod ledger;
 mod mark;
 mod plan;
 mod record;
+mod repack;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
@@ -28,10 +29,11 @@ use crate::format::{NodePackId, PackId};
 use crate::objects::{folder, key_of};
 use crate::root::Root;
 
-use mark::{Mark, Seen};
+use mark::{Live, Mark, Seen};
 use plan::{Facts, Plan};
 
 pub(crate) use ledger::{LEASE, Lease, Ledger};
+pub use repack::{Repack, Repacked};
 
 /// A mark that takes longer begins anew, so that no lease ends unseen while it runs.
 const MARK_TIME_MAX: Duration = Duration::from_mins(30);
@@ -150,6 +152,35 @@ impl Domain {
         self.inner.ledger.is_due(self.inner.store.options.clock.monotonic(), every)
     }
 
+    /// One batch of repacking: about `bytes_max` of blocks are moved. None where the mark before it goes on with
+    /// the next call. What it leaves behind is collected like all that is dead.
+    pub async fn repack(
+        &self,
+        roots: &[Root],
+        read_at: Timestamp,
+        policy: &Policy,
+        what: Repack,
+        bytes_max: u64,
+    ) -> Result<Option<Repacked>> {
+        let domain = &self.inner;
+        let mut collector = domain.ledger.collector.lock().await;
+        let done = match collector.mark(domain, roots, read_at, policy).await {
+            Ok(None) => return Ok(None),
+            Err(e) => Err(e),
+            Ok(Some(mark)) => {
+                let objects = objects(domain).await;
+                match objects {
+                    Ok(objects) => {
+                        repack::repack(domain, &collector, mark, &objects, what, bytes_max).await.map(Some)
+                    }
+                    Err(e) => Err(e),
+                }
+            }
+        };
+        collector.end(domain);
+        done
+    }
+
     async fn round(
         &self,
         roots: &[Root],
@@ -159,24 +190,25 @@ impl Domain {
     ) -> Result<Option<Collected>> {
         let domain = &self.inner;
         let mut collector = domain.ledger.collector.lock().await;
-        let done = collector.piece(domain, roots, read_at, policy, intent).await;
-        if !matches!(done, Ok(None)) {
-            collector.mark = None;
-            domain.ledger.end_mark(domain.store.options.clock.monotonic());
-        }
+        let done = match collector.mark(domain, roots, read_at, policy).await {
+            Ok(None) => return Ok(None),
+            Err(e) => Err(e),
+            Ok(Some(mark)) => finish(domain, mark, policy, intent).await.map(Some),
+        };
+        collector.end(domain);
         done
     }
 }
 
 impl Collector {
-    async fn piece(
+    /// A bounded piece of a mark; the mark where it has ended.
+    async fn mark(
         &mut self,
         domain: &DomainInner,
         roots: &[Root],
         read_at: Timestamp,
         policy: &Policy,
-        intent: Intent,
-    ) -> Result<Option<Collected>> {
+    ) -> Result<Option<Mark>> {
         let now = domain.store.options.clock.now();
         let mut mark = match self.mark.take().filter(|mark| now.since(mark.began) < MARK_TIME_MAX) {
             Some(mark) => mark,
@@ -184,12 +216,30 @@ impl Collector {
         };
         for _ in 0..policy.node_packs.max(1) {
             if !mark.step(domain, &mut self.seen).await? {
-                return finish(domain, &mark, policy, intent).await.map(Some);
+                return Ok(Some(mark));
             }
             tokio::task::yield_now().await;
         }
         self.mark = Some(mark);
         Ok(None)
+    }
+
+    fn end(&mut self, domain: &DomainInner) {
+        self.mark = None;
+        domain.ledger.end_mark(domain.store.options.clock.monotonic());
+    }
+
+    /// The roots of a mark: those that were published last before others, those without a name at the end.
+    fn newest_first(&self, mark: &Mark) -> Vec<NodePackId> {
+        let mut published: Vec<_> = self.published.iter().collect();
+        published.sort_by_key(|(name, (meta, _))| (std::cmp::Reverse(meta.last_modified), *name));
+        let mut roots: Vec<NodePackId> = published.into_iter().map(|(_, (_, root))| *root).collect();
+        let mut others = mark.roots.clone();
+        others.sort_unstable();
+        roots.extend(others);
+        let mut seen = HashSet::new();
+        roots.retain(|root| mark.roots.contains(root) && seen.insert(*root));
+        roots
     }
 
     async fn begin(&mut self, domain: &DomainInner, roots: &[Root], read_at: Timestamp) -> Result<Mark> {
@@ -244,14 +294,17 @@ async fn read_published(
     }
 }
 
-async fn finish(domain: &DomainInner, mark: &Mark, policy: &Policy, intent: Intent) -> Result<Collected> {
+async fn finish(domain: &DomainInner, mark: Mark, policy: &Policy, intent: Intent) -> Result<Collected> {
     let objects = objects(domain).await?;
     let old = record::newest(domain).await?;
+    let map = domain.newest_map().await?;
     let now = domain.store.options.clock.now();
-    let facts = Facts { now, mark, objects: &objects, policy };
+    let live: Live = mark.live.through(&map)?;
+    let facts = Facts { now, began: mark.began, live: &live, map: &map, objects: &objects, policy };
     if intent == Intent::Measure {
         return Ok(facts.count(&old));
     }
+    domain.complete_map().await?;
     domain.ledger.sync(&old);
     let plan = domain.ledger.decide(|uses| {
         let plan = Plan::make(&old, &facts, uses);

@@ -6,10 +6,11 @@ use std::time::Duration;
 use model::Timestamp;
 
 use super::ledger::Uses;
-use super::mark::Mark;
+use super::mark::Live;
 use super::{Collected, Policy};
 use crate::format::BLOCK_BYTES_U64;
 use crate::format::collection::{Alarm, Collection, ObjectId, RECORD_OBJECTS_MAX, Retired};
+use crate::format::relocation::RelocationMap;
 
 /// How long a root may be in nobody's hands while it goes from a row to a reader or writer: a mark
 /// that lets something be deleted began later than this after the condemnation.
@@ -20,7 +21,11 @@ const DELETES_MAX: usize = 10_000;
 /// What is known when a mark has ended.
 pub(super) struct Facts<'a> {
     pub(super) now: Timestamp,
-    pub(super) mark: &'a Mark,
+    /// When the mark began.
+    pub(super) began: Timestamp,
+    /// What it reached, where that is now.
+    pub(super) live: &'a Live,
+    pub(super) map: &'a RelocationMap,
     pub(super) objects: &'a BTreeMap<ObjectId, u64>,
     pub(super) policy: &'a Policy,
 }
@@ -58,8 +63,7 @@ impl Plan {
     /// What was deleted leaves the record; what is needed is taken back.
     fn keep_retired(&mut self, old: &Collection, facts: &Facts<'_>, uses: &Uses<'_>) {
         for (object, retired) in &old.retired {
-            let is_needed =
-                facts.mark.live.has(*object) || uses.claims(*object) || uses.touched.contains(object);
+            let is_needed = facts.live.has(*object) || uses.claims(*object) || uses.touched.contains(object);
             if is_needed {
                 self.resurrected.push(*object);
             } else if facts.objects.contains_key(object) {
@@ -77,18 +81,21 @@ impl Plan {
     fn condemn(&mut self, old: &Collection, facts: &Facts<'_>, uses: &Uses<'_>) {
         for object in facts.objects.keys() {
             let is_full = self.new.suspects.len() + self.new.retired.len() >= RECORD_OBJECTS_MAX;
-            let is_used = facts.mark.live.has(*object) || uses.claims(*object);
+            let is_used = facts.live.has(*object) || uses.claims(*object);
             if is_full || is_used || old.retired.contains_key(object) {
                 continue;
             }
+            // Whoever began before it was moved may come to read it where it was.
+            let is_moved = matches!(object, ObjectId::Pack(pack) if facts.map.has(*pack));
+            let is_awaited = is_moved && uses.are_older_than(facts.map.version);
             match old.suspects.get(object) {
-                Some(since) if facts.mark.began.since(*since) >= facts.policy.dead_time => {
+                Some(since) if facts.began.since(*since) >= facts.policy.dead_time && !is_awaited => {
                     self.condemned.push(*object);
                     let retired = Retired { at: facts.now, epoch: self.new.epoch };
                     self.new.retired.insert(*object, retired);
                 }
                 since => {
-                    self.new.suspects.insert(*object, since.copied().unwrap_or(facts.mark.began));
+                    self.new.suspects.insert(*object, since.copied().unwrap_or(facts.began));
                 }
             }
         }
@@ -100,7 +107,7 @@ impl Plan {
         }
         let is_over = |retired: &Retired| {
             facts.now.since(retired.at) >= facts.policy.retire_time
-                && facts.mark.began.since(retired.at) >= HANDOVER
+                && facts.began.since(retired.at) >= HANDOVER
         };
         let over = self.new.retired.iter().filter(|(_, retired)| is_over(retired));
         self.expired = over.map(|(object, _)| *object).take(DELETES_MAX).collect();
@@ -127,14 +134,14 @@ impl Facts<'_> {
     /// The store as this record sees it.
     pub(super) fn count(&self, record: &Collection) -> Collected {
         let mut done = Collected {
-            live_nodes: self.mark.live.nodes(),
-            live_block_bytes: self.mark.live.slots() * BLOCK_BYTES_U64,
+            live_nodes: self.live.nodes(),
+            live_block_bytes: self.live.slots() * BLOCK_BYTES_U64,
             is_alarmed: record.alarm.is_some(),
             epoch: record.epoch,
             ..Collected::default()
         };
         for (object, bytes) in self.objects {
-            let (objects, total) = if self.mark.live.has(*object) {
+            let (objects, total) = if self.live.has(*object) {
                 (&mut done.live_objects, &mut done.live_bytes)
             } else if record.retired.contains_key(object) {
                 (&mut done.retired_objects, &mut done.retired_bytes)

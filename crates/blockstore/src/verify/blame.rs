@@ -48,6 +48,7 @@ impl Verification {
 
     fn bad_blocks(&self, pack: &NodePack, node: NodeRef) -> Option<BadBlocks> {
         let Node::Leaf(leaf) = pack.node(&self.domain.keys, node.number, 0).ok()? else { return None };
+        let leaf = self.map.translate(&leaf).ok()?;
         let mut found = Vec::new();
         for run in &leaf.runs {
             let Some((object, bad)) = self.bad_packs.get(&leaf.pack(run).ok()?.id) else { continue };

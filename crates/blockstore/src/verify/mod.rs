@@ -17,7 +17,9 @@ pub use self::pack::PackFinding;
 use crate::domain::{Domain, DomainInner};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::node::{Leaf, NODE_PACK_BYTES_MAX, Node, NodePack, NodeRef};
+use crate::format::relocation::RelocationMap;
 use crate::format::{NodePackId, PackId};
+use crate::gc::Lease;
 use crate::root::Root;
 use crate::tree::height_for;
 
@@ -177,6 +179,9 @@ struct Walked {
 #[derive(Debug)]
 pub struct Verification {
     domain: Arc<DomainInner>,
+    /// What is moved meanwhile stays where it was, too.
+    _lease: Lease,
+    map: Arc<RelocationMap>,
     roots: Vec<Walked>,
     node_packs: HashMap<NodePackId, Result<(), usize>>,
     nodes: HashMap<NodeRef, (u8, Known)>,
@@ -196,8 +201,12 @@ impl Verification {
         if roots.iter().any(|root| root.domain() != domain.id()) {
             return Err(Error::invalid("verify a root of another domain"));
         }
+        let domain = &domain.inner;
+        domain.has_moved_since(0).await?;
         let mut walk = Self {
-            domain: Arc::clone(&domain.inner),
+            domain: Arc::clone(domain),
+            _lease: domain.ledger.lease(None),
+            map: domain.ledger.relocations.map(),
             roots: Vec::new(),
             node_packs: HashMap::new(),
             nodes: HashMap::new(),
@@ -207,6 +216,7 @@ impl Verification {
             objects: Vec::new(),
             stats: VerifyStats::default(),
         };
+        walk.check_maps().await?;
         let mut heads = HashMap::new();
         walk.read_node_packs(roots.iter().map(Root::node_pack).collect(), &mut heads).await;
         for root in roots {
@@ -233,6 +243,16 @@ impl Verification {
             let object = self.blame(BadObject { path, defect, cause });
             self.bad_packs.insert(finding.id, (object, finding.bad_slots));
         }
+    }
+
+    /// What was moved is lost where both copies of the map are; then its old packs are missing.
+    async fn check_maps(&mut self) -> Result<()> {
+        for (path, checked) in self.domain.check_maps().await? {
+            if let Err(error) = checked {
+                self.blame(BadObject::of(path.to_string(), &error));
+            }
+        }
+        Ok(())
     }
 
     fn blame(&mut self, object: BadObject) -> usize {
@@ -335,7 +355,8 @@ impl Verification {
     fn keep_node_pack(&mut self, pack: &NodePack) {
         let mut bad = None;
         for (number, level) in (0..).zip(pack.levels()) {
-            let known = match pack.node(&self.domain.keys, number, level).and_then(|node| summary(&node)) {
+            let node = pack.node(&self.domain.keys, number, level);
+            let known = match node.and_then(|node| summary(&node, &self.map)) {
                 Ok(known) => known,
                 Err(error) => {
                     let path = self.domain.node_pack_path(pack.id).to_string();
@@ -398,10 +419,13 @@ async fn stored_node_pack(domain: &DomainInner, id: NodePackId) -> Result<NodePa
     NodePack::parse(&domain.keys, id, &bytes)
 }
 
-fn summary(node: &Node) -> Result<Known> {
+fn summary(node: &Node, map: &RelocationMap) -> Result<Known> {
     Ok(match node {
         Node::Inner(children) => Known::Inner(children.as_slice().into()),
-        Node::Leaf(leaf) => Known::Leaf(leaf.blocks(), slots_of(leaf)?),
+        Node::Leaf(leaf) => {
+            let leaf = map.translate(leaf)?;
+            Known::Leaf(leaf.blocks(), slots_of(&leaf)?)
+        }
     })
 }
 

@@ -105,6 +105,9 @@ impl Verification {
     }
 
     async fn table_copy(&self, id: PackId) -> Option<Arc<PackTable>> {
+        if let Some(table) = self.map.table(id) {
+            return Some(Arc::clone(table));
+        }
         let pack = stored_node_pack(&self.domain, *self.tables_in.get(&id)?).await.ok()?;
         pack.table(id).cloned()
     }

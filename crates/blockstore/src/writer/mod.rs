@@ -25,8 +25,7 @@ use crate::tree::{Tree, height_for};
 
 use incoming::{Incoming, Piece};
 use nodes::{Nodes, Placed};
-pub(crate) use packer::At;
-use packer::{PackNames, Packer};
+pub(crate) use packer::{At, PackNames, Packer, Shape};
 use recent::Recent;
 
 /// Pieces that are hashed ahead, for each frame that is compressed at once.
@@ -107,7 +106,7 @@ impl Writer {
             return Err(Error::invalid("write a root that is smaller than its base"));
         }
         Ok(Self {
-            packer: Packer::new(Arc::clone(&domain)),
+            packer: Packer::new(Arc::clone(&domain), Shape::USUAL),
             nodes: Nodes::new(Arc::clone(&domain), Arc::clone(&lease)),
             names: PackNames::new(Arc::clone(&domain), Arc::clone(&lease)),
             domain,

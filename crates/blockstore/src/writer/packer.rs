@@ -13,7 +13,7 @@ use crate::domain::DomainInner;
 use crate::error::{Error, Result};
 use crate::format::node::PackRef;
 use crate::format::pack::{Directory, ID_BYTES, PackBuilder, PackTable, Packed};
-use crate::format::{BLOCK_BYTES, BlockId, FRAME_SLOTS, IdMap, PackId};
+use crate::format::{BLOCK_BYTES, BlockId, Effort, FRAME_SLOTS, IdMap, PackId};
 use crate::gc::Lease;
 use crate::workers::Working;
 
@@ -41,7 +41,7 @@ impl At {
 
 /// The packs that a writer's leaves name, numbered.
 #[derive(Debug)]
-pub(super) struct PackNames {
+pub(crate) struct PackNames {
     domain: Arc<DomainInner>,
     lease: Arc<Lease>,
     packs: Vec<(PackRef, Option<Arc<PackTable>>)>,
@@ -49,13 +49,14 @@ pub(super) struct PackNames {
 }
 
 impl PackNames {
-    pub(super) fn new(domain: Arc<DomainInner>, lease: Arc<Lease>) -> Self {
+    pub(crate) fn new(domain: Arc<DomainInner>, lease: Arc<Lease>) -> Self {
         Self { domain, lease, packs: Vec::new(), numbers: IdMap::default() }
     }
 
-    /// Before leaves may name a pack that the domain has. False where it is to go.
+    /// Before leaves may name a pack that the domain has. False where it is to go, or where its blocks were moved.
     pub(super) fn may_name(&self, pack: PackId) -> bool {
-        self.numbers.contains_key(&pack) || self.lease.claim(pack.into())
+        let is_moved = self.domain.ledger.relocations.has(pack);
+        self.numbers.contains_key(&pack) || !is_moved && self.lease.claim(pack.into())
     }
 
     pub(super) fn number(&mut self, pack: PackRef, table: Option<&Arc<PackTable>>) -> u32 {
@@ -76,7 +77,7 @@ impl PackNames {
         number
     }
 
-    pub(super) fn get(&self, number: u32) -> (PackRef, Option<&Arc<PackTable>>) {
+    pub(crate) fn get(&self, number: u32) -> (PackRef, Option<&Arc<PackTable>>) {
         let (pack, table) = self.packs.get(number as usize).expect("numbers come from this table");
         (*pack, table.as_ref())
     }
@@ -91,9 +92,22 @@ struct OpenPack {
 /// A compressed frame, its ids, and the buffer that its blocks were in.
 type Compressing = Working<(Packed, Vec<BlockId>, Vec<u8>)>;
 
+/// How frames are made.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shape {
+    /// Blocks of a frame.
+    pub(crate) slots: usize,
+    pub(crate) effort: Effort,
+}
+
+impl Shape {
+    pub(crate) const USUAL: Self = Self { slots: FRAME_SLOTS, effort: Effort::Usual };
+}
+
 #[derive(Debug)]
-pub(super) struct Packer {
+pub(crate) struct Packer {
     domain: Arc<DomainInner>,
+    shape: Shape,
     blocks: Vec<u8>,
     ids: Vec<BlockId>,
     /// Empty buffers of frames that are compressed.
@@ -111,9 +125,10 @@ pub(super) struct Packer {
 }
 
 impl Packer {
-    pub(super) fn new(domain: Arc<DomainInner>) -> Self {
+    pub(crate) fn new(domain: Arc<DomainInner>, shape: Shape) -> Self {
         Self {
             domain,
+            shape,
             blocks: Vec::new(),
             ids: Vec::new(),
             spare: Vec::new(),
@@ -132,7 +147,7 @@ impl Packer {
     }
 
     /// Takes a new block and gives its number.
-    pub(super) async fn add(
+    pub(crate) async fn add(
         &mut self,
         id: BlockId,
         block: &[u8],
@@ -145,7 +160,7 @@ impl Packer {
         self.ids.push(id);
         self.fresh.insert(id, ordinal);
         stats.new_blocks += 1;
-        if self.ids.len() == FRAME_SLOTS {
+        if self.ids.len() == self.shape.slots {
             self.end_frame();
             self.take_frames(names, stats).await?;
         }
@@ -179,14 +194,16 @@ impl Packer {
         Ok(())
     }
 
-    fn end_frame(&mut self) {
+    /// What comes next goes into another frame.
+    pub(crate) fn end_frame(&mut self) {
         let ids = std::mem::take(&mut self.ids);
         if ids.is_empty() {
             return;
         }
-        let next = self.spare.pop().unwrap_or_else(|| Vec::with_capacity(FRAME_SLOTS * BLOCK_BYTES));
+        let Shape { slots, effort } = self.shape;
+        let next = self.spare.pop().unwrap_or_else(|| Vec::with_capacity(slots * BLOCK_BYTES));
         let blocks = std::mem::replace(&mut self.blocks, next);
-        let compress = move || (Packed::pack(&blocks), ids, blocks);
+        let compress = move || (Packed::pack(effort, &blocks), ids, blocks);
         self.compressing.push_back(self.domain.store.workers.run(compress));
     }
 
@@ -204,10 +221,11 @@ impl Packer {
         if self.open.as_ref().is_some_and(is_full) {
             self.end_pack(names, stats).await?;
         }
-        let (domain, first) = (&self.domain, self.packed);
+        let (domain, first, slots) = (&self.domain, self.packed, self.shape.slots);
         let open = self.open.get_or_insert_with(|| {
             let salt = model::id_gen::random_bytes(&*domain.store.ids);
             let builder = PackBuilder::new(&domain.keys, salt).at_epoch(domain.ledger.epoch());
+            let builder = builder.of_frames(slots);
             OpenPack { builder, first }
         });
         open.builder.push(&packed, &ids);
@@ -250,7 +268,7 @@ impl Packer {
     }
 
     /// Makes everything taken so far durable, so that `resolve` works for all of it.
-    pub(super) async fn flush(&mut self, names: &mut PackNames, stats: &mut WriteStats) -> Result<()> {
+    pub(crate) async fn flush(&mut self, names: &mut PackNames, stats: &mut WriteStats) -> Result<()> {
         self.end_frame();
         while !self.compressing.is_empty() {
             self.take_frame(names, stats).await?;
@@ -263,7 +281,7 @@ impl Packer {
     }
 
     /// Pack number and slot of a flushed new block, and how many blocks after it are in that pack.
-    pub(super) fn resolve(&self, ordinal: u64) -> (u32, u32, u64) {
+    pub(crate) fn resolve(&self, ordinal: u64) -> (u32, u32, u64) {
         let position = self.closed.partition_point(|(first, _)| *first <= ordinal);
         let (first, pack) =
             *self.closed.get(position.wrapping_sub(1)).expect("flush came before, and closed every pack");

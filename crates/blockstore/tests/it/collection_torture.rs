@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use blockstore::{Collected, Domain, ErrorKind, Reader, Root};
+use blockstore::{Collected, Domain, ErrorKind, Reader, Repack, Root};
 use model::{Clock, IdGen, ManualClock, SeededIdGen};
 use object_store::ObjectStore;
 
@@ -215,12 +215,16 @@ async fn write_one(domain: &Domain, rows: &Rows, random: &mut Random, key: &str)
 
 async fn collect_for_ever(domain: Domain, rows: Arc<Rows>, clock: Arc<ManualClock>) {
     let policy = blockstore::Policy { node_packs: 3, ..at_once() };
+    let mut rounds = 0;
     loop {
         let read_at = clock.now();
         let roots = rows.roots();
         if let Some(done) = domain.collect(&roots, read_at, &policy).await.unwrap() {
             assert!(!done.is_alarmed, "{done:?}");
             clock.advance(Duration::from_secs(6));
+            rounds += 1;
+            let what = if rounds % 3 == 0 { Repack::All } else { Repack::Sparse };
+            while domain.repack(&roots, read_at, &policy, what, 1 << 20).await.unwrap().is_none() {}
         }
     }
 }

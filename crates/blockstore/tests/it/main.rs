@@ -23,6 +23,8 @@ mod formats;
 #[cfg(test)]
 mod oracle;
 #[cfg(test)]
+mod repack;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod verify;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use blockstore::{Collected, ErrorKind, Policy};
+use blockstore::{Collected, ErrorKind, Policy, Repack};
 use model::Clock;
 
 use super::{Life, Verdict, chain};
@@ -24,7 +24,11 @@ impl Life<'_> {
                 self.world.rest();
             }
             let number = self.sim.index(2);
-            self.round(number, &policy).await?;
+            if self.sim.one_in(2) {
+                self.repack(number, &policy).await?;
+            } else {
+                self.round(number, &policy).await?;
+            }
         }
         Ok(())
     }
@@ -45,6 +49,30 @@ impl Life<'_> {
             }
         }
         self.sim.calm(false);
+        Ok(())
+    }
+
+    /// One batch of repacking, of any kind and size.
+    async fn repack(&self, number: usize, policy: &Policy) -> Verdict {
+        let domain = self.domain(number);
+        let (read_at, roots) = (Clock::now(&**self.sim), self.world.roots());
+        let what = if self.sim.one_in(2) { Repack::All } else { Repack::Sparse };
+        let bytes_max = 1 << (12 + self.sim.below(8));
+        let done = loop {
+            let done = domain.repack(&roots, read_at, policy, what, bytes_max).await;
+            self.sim.alive().await;
+            match done {
+                Ok(None) => {}
+                Ok(Some(done)) => break done,
+                Err(e) if matches!(e.kind(), ErrorKind::Unavailable | ErrorKind::Conflict) => return Ok(()),
+                Err(e) => return Err(format!("repack: {}", chain(&e))),
+            }
+        };
+        self.sim.note(format_args!("repacked {done:?}"));
+        self.sim.count(|counts| {
+            counts.repacked += u64::from(done.moved_blocks > 0);
+            counts.moved += done.moved_blocks;
+        });
         Ok(())
     }
 
