@@ -140,7 +140,7 @@ impl Contents {
     /// Some parts of the disk, each with its offset, in no particular order; what never comes is zeros.
     /// None when all have come.
     pub async fn next(&mut self) -> Result<Option<Vec<(u64, Bytes)>>> {
-        self.domain.ledger.load(&self.domain).await?;
+        self.domain.ledger.load_map(&self.domain).await?;
         loop {
             let ahead = 2 * self.domain.store.options.compression_tasks + 2;
             for frame in self.frames.by_ref().take(ahead.saturating_sub(self.opening.len())) {

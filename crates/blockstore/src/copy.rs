@@ -45,7 +45,7 @@ impl Domain {
             return Err(Error::invalid("copy on a base whose copy has another size"));
         }
         let _leases = [Some(root), from].map(|root| source.inner.ledger.lease(root));
-        source.inner.ledger.load(&source.inner).await?;
+        source.inner.ledger.load_map(&source.inner).await?;
         let old = match from {
             Some(from) => Some(source.inner.tree(from).await?),
             None => None,

@@ -119,7 +119,7 @@ impl Domain {
     ) -> Result<Vec<u64>> {
         let mut units = Units::new(granularity_bytes, from, limit)?;
         let _leases = [a, b].map(|root| self.inner.ledger.lease(Some(root)));
-        self.inner.ledger.load(&self.inner).await?;
+        self.inner.ledger.load_map(&self.inner).await?;
         let (a, b) = (self.inner.tree(a).await?, self.inner.tree(b).await?);
         let Some(first) = units.first_leaf() else { return Ok(Vec::new()) };
         let mut differences = self.inner.differences(Some(a), Some(b), first);

@@ -95,6 +95,7 @@ impl DomainInner {
         if bytes.len() as u64 > MAP_BYTES_MAX {
             return Err(Error::invalid("put a relocation map: it is too long"));
         }
+        self.store.raise_to_maps().await?;
         let path = path(self, map.version, "");
         let put = self.store.objects.put_new(&path, bytes.clone()).await?;
         // Also where the put succeeded: the name of an old version that was removed is free again.

@@ -15,7 +15,7 @@ use crate::cache::{Caches, Fingerprint};
 use crate::domain::Domain;
 use crate::durable::DurableLocal;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::store::{STORE_BYTES, StoreHeader};
+use crate::format::store::{STORE_BYTES, StoreHeader, WITH_MAPS};
 use crate::gc::Ledger;
 use crate::index::Index;
 use crate::keys::{DomainKeys, DomainSecret};
@@ -148,6 +148,17 @@ impl Store {
 }
 
 impl StoreInner {
+    /// Before the first relocation map: programs that do not know of maps must not open the store any more.
+    pub(crate) async fn raise_to_maps(&self) -> Result<()> {
+        let path = Path::from("store");
+        let header = StoreHeader::parse(&read_header(&self.objects, &path).await?)?;
+        if header.version >= WITH_MAPS {
+            return Ok(());
+        }
+        let header = StoreHeader { version: WITH_MAPS, ..header };
+        self.objects.replace(&path, header.encode().into()).await
+    }
+
     /// The ledger that all handles of a domain share, for as long as the store is open.
     fn ledger(&self, fingerprint: Fingerprint) -> Arc<Ledger> {
         let mut ledgers = self.ledgers.lock().unwrap_or_else(PoisonError::into_inner);

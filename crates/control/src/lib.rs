@@ -17,7 +17,7 @@ pub use failure::Failure;
 
 pub use spine::accounts::{NewAccount, create_account, ensure_first_account};
 pub use spine::authenticate::AuthMode;
-pub use spine::collection::{Collection, DomainUsage, When};
+pub use spine::collection::{Collection, DomainUsage, Repack, RepackProgress, When};
 pub use spine::dispatcher::{Answer, Call, Dispatcher};
 pub use spine::env::Env;
 pub use spine::local::reset;

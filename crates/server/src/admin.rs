@@ -4,7 +4,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
-use control::{ScrubState, VerifyProgress, VerifyReport, VerifyTarget};
+use control::{Repack, ScrubState, VerifyReport, VerifyTarget};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::administrator::{Administrator, Tell};
+use crate::administrator::{Administrator, Progress, Tell};
 use crate::data_dir::DataDir;
 use crate::error::{Error, Result};
 use crate::store::{CollectedDomain, StoreUsage};
@@ -28,7 +28,7 @@ const REPLY_TIME_MAX: Duration = Duration::from_hours(24);
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum Request {
     AccountCreate { name: String },
-    StoreCollect { now: bool, retire_secs: Option<u64>, acknowledge: bool },
+    StoreCollect { now: bool, retire_secs: Option<u64>, acknowledge: bool, repack: Option<Repack> },
     StoreUsage,
     Verify { target: VerifyTarget },
     ScrubStatus,
@@ -43,7 +43,7 @@ pub(crate) enum Reply {
     Collected(Vec<CollectedDomain>),
     StoreUsage(StoreUsage),
     /// More is to come.
-    Verifying(VerifyProgress),
+    Progress(Progress),
     Verified(Box<VerifyReport>),
     ScrubStatus(Vec<ScrubState>),
     Failed(String),
@@ -114,13 +114,13 @@ async fn converse(stream: UnixStream, administrator: &Administrator) -> std::io:
     };
     let (sender, mut told) = mpsc::channel(16);
     let tell = move |progress| {
-        let _ = sender.try_send(progress);
+        drop(sender.try_send(progress));
     };
     let mut answered = std::pin::pin!(administrator.answer(request, &tell));
     loop {
         tokio::select! {
             reply = &mut answered => return write(&mut stream, &reply).await,
-            Some(progress) = told.recv() => write(&mut stream, &Reply::Verifying(progress)).await?,
+            Some(progress) = told.recv() => write(&mut stream, &Reply::Progress(progress)).await?,
         }
     }
 }
@@ -155,7 +155,7 @@ pub(crate) async fn ask(data: &DataDir, request: &Request, tell: Tell<'_>) -> Re
         let line = read_line(&mut stream, REPLY_BYTES_MAX, REPLY_TIME_MAX).await.map_err(failed)?;
         let reply =
             serde_json::from_slice(&line).map_err(|e| Error::caused("understand the running server", e))?;
-        let Reply::Verifying(progress) = reply else { return Ok(Some(reply)) };
+        let Reply::Progress(progress) = reply else { return Ok(Some(reply)) };
         tell(progress);
     }
 }

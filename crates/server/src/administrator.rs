@@ -4,10 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use blockstore::Store;
-use control::{Collection, Env, VerifyProgress, VerifyTarget, When};
+use blockstore::{Collected, Repacked, Store};
+use control::{Collection, Env, Repack, RepackProgress, VerifyProgress, VerifyTarget, When};
 use metastore::Metastore;
 use model::{Clock, OsIdGen, SystemClock};
+use serde::{Deserialize, Serialize};
 
 use crate::account;
 use crate::admin::{self, Reply, Request};
@@ -21,7 +22,15 @@ const ATTEMPTS: u32 = 100;
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Where an answer that takes long tells how far it is.
-pub(crate) type Tell<'a> = &'a (dyn Fn(VerifyProgress) + Send + Sync);
+pub(crate) type Tell<'a> = &'a (dyn Fn(Progress) + Send + Sync);
+
+/// How far a long request is.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Progress {
+    Verify(VerifyProgress),
+    Repack(RepackProgress),
+}
 
 /// Everything that an answer may need.
 #[derive(Debug, Clone)]
@@ -56,8 +65,12 @@ impl Administrator {
     pub(crate) async fn answer(&self, request: Request, tell: Tell<'_>) -> Reply {
         let done = match request {
             Request::AccountCreate { name } => account::create(self, &name).await,
-            Request::StoreCollect { now, retire_secs, acknowledge } => {
-                self.collect(now, retire_secs, acknowledge).await
+            Request::StoreCollect { now, retire_secs, acknowledge, repack } => {
+                let repacked = self.repack(repack, tell).await;
+                match repacked {
+                    Ok(repacked) => self.collect(now, retire_secs, acknowledge, &repacked).await,
+                    Err(error) => Err(error),
+                }
             }
             Request::StoreUsage => self.usage().await,
             Request::Verify { target } => self.verify(&target, tell).await,
@@ -70,19 +83,36 @@ impl Administrator {
         Ok(Collection::new(self.metastore.clone(), self.store().await?, Arc::clone(&self.env.clock)))
     }
 
-    async fn collect(&self, now: bool, retire_secs: Option<u64>, acknowledge: bool) -> Result<Reply> {
+    async fn repack(&self, what: Option<Repack>, tell: Tell<'_>) -> Result<Vec<(String, Repacked)>> {
+        let Some(what) = what else { return Ok(Vec::new()) };
+        let tell = |progress| tell(Progress::Repack(progress));
+        Ok(self.collection().await?.repack(what, &tell).await?)
+    }
+
+    async fn collect(
+        &self,
+        now: bool,
+        retire_secs: Option<u64>,
+        acknowledge: bool,
+        repacked: &[(String, Repacked)],
+    ) -> Result<Reply> {
         let collection = self.collection().await?;
         if acknowledge {
             collection.acknowledge().await?;
         }
         let when = if now { When::Now } else { When::Due };
         let done = collection.collect(when, retire_secs.map(Duration::from_secs)).await?;
-        Ok(Reply::Collected(done.into_iter().map(CollectedDomain::of).collect()))
+        let with_repacked = |(domain, found): (String, Collected)| {
+            let repacked = repacked.iter().find(|(other, _)| *other == domain).map(|(_, done)| *done);
+            CollectedDomain::of(domain, &found, repacked)
+        };
+        Ok(Reply::Collected(done.into_iter().map(with_repacked).collect()))
     }
 
     async fn verify(&self, target: &VerifyTarget, tell: Tell<'_>) -> Result<Reply> {
         let store = self.store().await?;
-        let verified = control::verify(&self.metastore, &store, self.env.clock.as_ref(), target, tell).await;
+        let tell = |progress| tell(Progress::Verify(progress));
+        let verified = control::verify(&self.metastore, &store, self.env.clock.as_ref(), target, &tell).await;
         match verified {
             Ok(report) => Ok(Reply::Verified(Box::new(report))),
             // The message is for a client; whoever sits at the data directory may know a cause.

@@ -1,15 +1,17 @@
 //! `katagami gc` and `katagami store stat`: what is in the snapshot store, and freeing what nobody needs.
 
+use std::io::IsTerminal as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use blockstore::Collected;
-use clap::{Args, Subcommand};
-use control::DomainUsage;
+use blockstore::{Collected, Repacked};
+use clap::{Args, Subcommand, ValueEnum};
+use control::{DomainUsage, Repack};
+use indicatif::{HumanBytes, ProgressBar};
 use serde::{Deserialize, Serialize};
 
 use crate::admin::{Reply, Request};
-use crate::administrator;
+use crate::administrator::{self, Progress};
 use crate::data_dir::DataDir;
 use crate::error::{Error, Result};
 use crate::options::existing_data;
@@ -18,11 +20,13 @@ use crate::options::existing_data;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 A server collects by itself: what nothing needs goes about a day after it was deleted. Without
---now this is one round of that.
+--now this is one round of that. It also rewrites packs that are mostly dead. Rewriting all makes
+what stays a tenth smaller, takes a core second for 20 MB, and makes random reads slower.
 
 Examples:
   katagami gc
-  katagami gc --now --retire 0")]
+  katagami gc --now --retire 0
+  katagami gc --repack all")]
 pub struct GcOptions {
     /// Do not wait an hour before something dead is condemned
     #[arg(long)]
@@ -30,12 +34,21 @@ pub struct GcOptions {
     /// How long what is condemned is kept [default: 86400]
     #[arg(long, value_name = "SECONDS")]
     retire: Option<u64>,
+    /// First rewrite packs: those mostly dead, or all
+    #[arg(long, value_name = "WHICH")]
+    repack: Option<RepackWhich>,
     /// Go on deleting after an alarm; see the runbook first
     #[arg(long)]
     acknowledge: bool,
     /// The server's data directory [default: $XDG_DATA_HOME/katagami]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum RepackWhich {
+    Sparse,
+    All,
 }
 
 /// Look at the snapshot store of this host
@@ -69,12 +82,18 @@ pub(crate) struct CollectedDomain {
     deleted_objects: u64,
     deleted_bytes: u64,
     is_alarmed: bool,
+    /// Of old packs, and of the new ones that took their place.
+    repacked_bytes: u64,
+    repacked_to_bytes: u64,
 }
 
 impl CollectedDomain {
-    pub(crate) fn of((domain, found): (String, Collected)) -> Self {
+    pub(crate) fn of(domain: String, found: &Collected, repacked: Option<Repacked>) -> Self {
+        let repacked = repacked.unwrap_or_default();
         Self {
             domain,
+            repacked_bytes: repacked.bytes,
+            repacked_to_bytes: repacked.new_bytes,
             live_bytes: found.live_bytes,
             dead_bytes: found.dead_bytes,
             retired_bytes: found.retired_bytes,
@@ -87,14 +106,20 @@ impl CollectedDomain {
 
     fn line(&self) -> String {
         let alarm = if self.is_alarmed { "; ALARM: nothing is deleted, see the runbook" } else { "" };
+        let repacked = match self.repacked_bytes {
+            0 => String::new(),
+            bytes => {
+                format!("repacked {} to {}, ", HumanBytes(bytes), HumanBytes(self.repacked_to_bytes))
+            }
+        };
         format!(
-            "{}: deleted {} in {} objects, retired {}, dead {}, live {}{alarm}",
+            "{}: {repacked}deleted {} in {} objects, retired {}, dead {}, live {}{alarm}",
             self.domain,
-            size(self.deleted_bytes),
+            HumanBytes(self.deleted_bytes),
             self.deleted_objects,
-            size(self.retired_bytes),
-            size(self.dead_bytes),
-            size(self.live_bytes),
+            HumanBytes(self.retired_bytes),
+            HumanBytes(self.dead_bytes),
+            HumanBytes(self.live_bytes),
         )
     }
 }
@@ -134,7 +159,7 @@ impl StoreUsage {
 
     fn lines(&self) -> String {
         let mut lines: Vec<String> = self.domains.iter().map(DomainLine::line).collect();
-        lines.push(format!("on disk: {}", size(self.disk_bytes)));
+        lines.push(format!("on disk: {}", HumanBytes(self.disk_bytes)));
         lines.join("\n")
     }
 }
@@ -165,10 +190,10 @@ impl DomainLine {
             self.domain,
             self.images,
             self.snapshots,
-            size(self.logical_bytes),
-            size(self.live_bytes),
-            size(self.dead_bytes),
-            size(self.retired_bytes),
+            HumanBytes(self.logical_bytes),
+            HumanBytes(self.live_bytes),
+            HumanBytes(self.dead_bytes),
+            HumanBytes(self.retired_bytes),
         )
     }
 }
@@ -177,9 +202,23 @@ impl GcOptions {
     /// The lines to print.
     pub async fn run(self, default_data: Option<PathBuf>) -> Result<String> {
         let data = DataDir::open(&existing_data(self.data, default_data)?)?;
-        let request =
-            Request::StoreCollect { now: self.now, retire_secs: self.retire, acknowledge: self.acknowledge };
-        let reply = administrator::ask(&data, &request).await?;
+        let repack = self.repack.map(|which| match which {
+            RepackWhich::Sparse => Repack::Sparse,
+            RepackWhich::All => Repack::All,
+        });
+        let request = Request::StoreCollect {
+            now: self.now,
+            retire_secs: self.retire,
+            acknowledge: self.acknowledge,
+            repack,
+        };
+        let bar = spinner();
+        let show = |progress: Progress| {
+            let Progress::Repack(progress) = progress else { return };
+            bar.set_message(format!("{}: {} moved", progress.domain, HumanBytes(progress.moved_bytes)));
+        };
+        let reply = administrator::ask_telling(&data, &request, &show).await?;
+        bar.finish_and_clear();
         let Reply::Collected(domains) = reply else { return Err(reply.unexpected()) };
         let lines: Vec<String> = domains.iter().map(CollectedDomain::line).collect();
         Ok(lines.join("\n"))
@@ -200,10 +239,11 @@ impl StoreOptions {
     }
 }
 
-fn size(bytes: u64) -> String {
-    let mib = bytes / (1 << 20);
-    let tenths = bytes % (1 << 20) * 10 / (1 << 20);
-    format!("{mib}.{tenths} MiB")
+fn spinner() -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    ProgressBar::new_spinner()
 }
 
 /// What a directory and all below it take. What vanishes meanwhile takes nothing.
@@ -236,14 +276,6 @@ fn disk_bytes(dir: &Path) -> std::io::Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_are_mebibytes_with_a_tenth() {
-        assert_eq!(size(0), "0.0 MiB");
-        assert_eq!(size(1 << 20), "1.0 MiB");
-        assert_eq!(size((1 << 20) * 5 / 2), "2.5 MiB");
-        assert_eq!(size(u64::MAX), "17592186044415.9 MiB");
-    }
 
     #[test]
     fn files_at_any_depth_are_counted() {

@@ -5,11 +5,11 @@ use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use clap::Args;
-use control::{ScrubState, VerifyProgress, VerifyReport, VerifyTarget};
+use control::{ScrubState, VerifyReport, VerifyTarget};
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
 use crate::admin::{Reply, Request};
-use crate::administrator;
+use crate::administrator::{self, Progress};
 use crate::data_dir::DataDir;
 use crate::error::{Error, Result};
 use crate::options::existing_data;
@@ -77,7 +77,8 @@ impl VerifyOptions {
 
 async fn verify(data: &DataDir, target: VerifyTarget) -> Result<VerifyReport> {
     let bar = bar();
-    let show = |progress: VerifyProgress| {
+    let show = |progress: Progress| {
+        let Progress::Verify(progress) = progress else { return };
         bar.set_length(progress.packs);
         bar.set_position(progress.packs_done);
         bar.set_message(HumanBytes(progress.decoded_bytes).to_string());

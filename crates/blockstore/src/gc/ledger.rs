@@ -22,12 +22,16 @@ use crate::root::Root;
 /// lease there is.
 pub(crate) const LEASE: Duration = Duration::from_hours(1);
 
+/// Attempts to be the newest of all that collect.
+const FENCES: u32 = 8;
+
 /// How long after the start of a process its first round comes at the latest.
 const FIRST_ROUND_AFTER: Duration = Duration::from_mins(10);
 
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     pub(crate) relocations: Relocations,
+    map_loaded: tokio::sync::OnceCell<()>,
     loaded: tokio::sync::OnceCell<()>,
     state: Mutex<State>,
     pub(super) collector: tokio::sync::Mutex<Collector>,
@@ -73,20 +77,48 @@ impl Ledger {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Learns what was condemned and what was moved before this process began, once.
+    /// Learns what was moved before this process began, once. Without the map nothing is deleted or moved, and what
+    /// was not moved can be read still.
+    pub(crate) async fn load_map(&self, domain: &DomainInner) -> Result<()> {
+        let load = || async { domain.has_moved_since(0).await.map(drop) };
+        self.map_loaded.get_or_try_init(load).await.copied()
+    }
+
+    /// Learns what was condemned and what was moved before this process began, once: before it writes.
     pub(crate) async fn load(&self, domain: &DomainInner) -> Result<()> {
         let load = || async {
-            // Without the map nothing is deleted or moved, and what was not moved can be read still.
-            domain.has_moved_since(0).await?;
-            self.catch_up(domain).await
+            self.load_map(domain).await?;
+            for _ in 0..FENCES {
+                match self.fence(domain).await {
+                    Err(e) if e.kind() == ErrorKind::Conflict => {}
+                    done => return done,
+                }
+            }
+            Err(Error::new(ErrorKind::Unavailable, "begin to write: another process collects"))
         };
         self.loaded.get_or_try_init(load).await.copied()
     }
 
-    /// Learns what another process has condemned meanwhile.
-    async fn catch_up(&self, domain: &DomainInner) -> Result<()> {
+    /// A collector that died may have had a record under way, which nobody here would know of. Where one could
+    /// condemn anything its name is taken, so that it comes too late.
+    async fn fence(&self, domain: &DomainInner) -> Result<()> {
+        let Some(old) = self.catch_up(domain).await?.filter(|record| !record.suspects.is_empty()) else {
+            return Ok(());
+        };
+        let at = domain.store.options.clock.now();
+        let new = Collection { epoch: old.epoch + 1, at, ..old };
+        record::put(domain, &new).await?;
+        self.sync(&new);
+        Ok(())
+    }
+
+    /// Learns what another process has condemned meanwhile; None where the record is damaged.
+    async fn catch_up(&self, domain: &DomainInner) -> Result<Option<Collection>> {
         match record::newest(domain).await {
-            Ok(record) => self.sync(&record),
+            Ok(record) => {
+                self.sync(&record);
+                Ok(Some(record))
+            }
             Err(e) if e.kind() == ErrorKind::Corrupt => {
                 // Nothing is deleted without this record, and with it not before another mark.
                 tracing::warn!(
@@ -94,10 +126,10 @@ impl Ledger {
                     domain = domain.keys.domain,
                     "a damaged collection record is left out"
                 );
+                Ok(None)
             }
-            Err(e) => return Err(e),
+            Err(e) => Err(e),
         }
-        Ok(())
     }
 
     pub(super) fn sync(&self, record: &Collection) {

@@ -95,6 +95,8 @@ enum Intent {
 pub(crate) struct Collector {
     mark: Option<Mark>,
     seen: Seen,
+    /// Something was deleted since all sparse packs were rewritten.
+    has_holes: bool,
     /// Published roots by name, with what tells that an object is the same.
     published: HashMap<String, (ObjectMeta, NodePackId)>,
 }
@@ -109,6 +111,8 @@ impl Domain {
         read_at: Timestamp,
         policy: &Policy,
     ) -> Result<Option<Collected>> {
+        // Before anything is noted: this process's own first record would be in the way.
+        self.inner.ledger.load(&self.inner).await?;
         self.round(roots, read_at, policy, Intent::Collect).await
     }
 
@@ -152,6 +156,11 @@ impl Domain {
         self.inner.ledger.is_due(self.inner.store.options.clock.monotonic(), every)
     }
 
+    /// Whether packs may have become sparse since they were last looked through.
+    pub async fn is_repack_due(&self) -> bool {
+        self.inner.ledger.collector.lock().await.has_holes
+    }
+
     /// One batch of repacking: about `bytes_max` of blocks are moved. None where the mark before it goes on with
     /// the next call. What it leaves behind is collected like all that is dead.
     pub async fn repack(
@@ -163,6 +172,7 @@ impl Domain {
         bytes_max: u64,
     ) -> Result<Option<Repacked>> {
         let domain = &self.inner;
+        domain.ledger.load(domain).await?;
         let mut collector = domain.ledger.collector.lock().await;
         let done = match collector.mark(domain, roots, read_at, policy).await {
             Ok(None) => return Ok(None),
@@ -177,6 +187,9 @@ impl Domain {
                 }
             }
         };
+        if done.as_ref().is_ok_and(|done| done.is_some_and(|done| done.is_done)) {
+            collector.has_holes = false;
+        }
         collector.end(domain);
         done
     }
@@ -195,6 +208,8 @@ impl Domain {
             Err(e) => Err(e),
             Ok(Some(mark)) => finish(domain, mark, policy, intent).await.map(Some),
         };
+        collector.has_holes |=
+            done.as_ref().is_ok_and(|done| done.is_some_and(|done| done.deleted_objects > 0));
         collector.end(domain);
         done
     }

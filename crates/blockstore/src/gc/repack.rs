@@ -50,6 +50,21 @@ pub struct Repacked {
     pub is_done: bool,
 }
 
+impl Repacked {
+    /// With what a later batch did.
+    #[must_use]
+    pub const fn and(&self, later: &Self) -> Self {
+        Self {
+            packs: self.packs + later.packs,
+            bytes: self.bytes + later.bytes,
+            new_packs: self.new_packs + later.new_packs,
+            new_bytes: self.new_bytes + later.new_bytes,
+            moved_blocks: self.moved_blocks + later.moved_blocks,
+            is_done: later.is_done,
+        }
+    }
+}
+
 impl Repack {
     const fn shape(self) -> Shape {
         match self {

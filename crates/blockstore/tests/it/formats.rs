@@ -15,14 +15,14 @@ async fn a_store_of_a_newer_format_is_refused_in_plain_words() {
     open(&objects, 1, Options::default()).await;
     let path = Path::from("store");
     let mut header = objects.get(&path).await.unwrap().bytes().await.unwrap().to_vec();
-    header[8] = 2;
+    header[8] = 3;
     let check = blake3::hash(&header[..32]);
     header[32..].copy_from_slice(check.as_bytes());
     objects.put(&path, header.into()).await.unwrap();
     let refused =
         Store::open(Arc::clone(&objects), Arc::new(model::OsIdGen), Options::default()).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Invalid);
-    assert_eq!(refused.context(), "open store: it has format 2, and this program knows formats up to 1");
+    assert_eq!(refused.context(), "open store: it has format 3, and this program knows formats up to 2");
 }
 
 /// What `examples/make_fixture.rs` wrote when version 1 was new.

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use blockstore::{Collected, DomainSecret, Policy, Root, Store};
+use blockstore::{BLOCK_BYTES, Collected, DomainSecret, Policy, Repacked, Root, Store};
 use metastore::{Metastore, Tx};
 use model::{AccountId, Clock, Region, Snapshot, Timestamp};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::failure::Failure;
@@ -16,6 +16,8 @@ use crate::failure::Failure;
 const PAGE: u32 = 1000;
 /// Rounds of one request: each deletes a bounded number of objects.
 const ROUNDS_MAX: u32 = 100;
+/// Blocks that one batch of repacking moves: nothing of a batch that is cut short counts.
+const REPACKED_BYTES: u64 = 1 << 30;
 /// A little more than the time for which the collector takes a root to be on its way between rows.
 const HANDOVER: Duration = Duration::from_millis(5_100);
 
@@ -34,6 +36,23 @@ pub enum When {
     Due,
     /// What is dead now is condemned at once, and rounds go on while there is something to delete.
     Now,
+}
+
+/// Which packs are rewritten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Repack {
+    /// Those of which little is needed.
+    Sparse,
+    /// All, as small as can be.
+    All,
+}
+
+/// How far repacking is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RepackProgress {
+    pub domain: String,
+    pub moved_bytes: u64,
 }
 
 /// One storage domain: what is in it for its users, and what the collector finds.
@@ -85,6 +104,32 @@ impl Collection {
             }
         }
         Ok(totals)
+    }
+
+    /// Rewrites packs of all domains. What that leaves behind is collected later.
+    pub async fn repack(
+        &self,
+        what: Repack,
+        tell: &(dyn Fn(RepackProgress) + Send + Sync),
+    ) -> Result<Vec<(String, Repacked)>, Failure> {
+        let which = match what {
+            Repack::Sparse => blockstore::Repack::Sparse,
+            Repack::All => blockstore::Repack::All,
+        };
+        let mut done = Vec::new();
+        for (row, domain) in self.domains().await? {
+            let mut total = Repacked::default();
+            while !total.is_done {
+                let (read_at, roots) = self.live_roots().await?;
+                let batch = domain.repack(&roots, read_at, &Policy::default(), which, REPACKED_BYTES).await?;
+                let Some(batch) = batch else { continue };
+                total = total.and(&batch);
+                let moved_bytes = total.moved_blocks * BLOCK_BYTES;
+                tell(RepackProgress { domain: row.domain.clone(), moved_bytes });
+            }
+            done.push((row.domain, total));
+        }
+        Ok(done)
     }
 
     /// Lets deletion go on where an alarm has stopped it.

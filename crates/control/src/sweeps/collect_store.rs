@@ -1,8 +1,9 @@
-//! Collects the snapshot store: a round an hour for each domain, a small piece of it at a time.
+//! Collects the snapshot store: a round an hour for each domain, a small piece of it at a time. After a round that
+//! deleted something, packs of which little is left are rewritten.
 
 use std::time::Duration;
 
-use blockstore::Policy;
+use blockstore::{Policy, Repack};
 
 use crate::failure::Failure;
 use crate::spine::collection::live_roots;
@@ -10,6 +11,8 @@ use crate::spine::job::Io;
 use crate::spine::runner::Sweep;
 
 const ROUND_EVERY: Duration = Duration::from_hours(1);
+/// Of blocks that are moved at once: a fraction of a second's work.
+const REPACKED_BYTES: u64 = 64 << 20;
 
 pub(super) const SWEEP: Sweep =
     Sweep { name: "collect_store", every: Duration::from_secs(2), run: |io| Box::pin(sweep(io)) };
@@ -18,12 +21,19 @@ async fn sweep(io: &Io) -> Result<bool, Failure> {
     let rows = io.metastore.read().await?.domains().await?;
     for row in rows {
         let domain = io.store.domain(&row.domain, &blockstore::DomainSecret::new(row.secret));
-        if !domain.is_collection_due(ROUND_EVERY) {
+        let is_due = domain.is_collection_due(ROUND_EVERY);
+        if !is_due && !domain.is_repack_due().await {
             continue;
         }
         let read_at = io.env.clock.now();
         let roots = live_roots(&io.metastore).await?;
-        if let Err(error) = domain.collect(&roots, read_at, &Policy::default()).await {
+        let policy = Policy::default();
+        let done = if is_due {
+            domain.collect(&roots, read_at, &policy).await.map(drop)
+        } else {
+            domain.repack(&roots, read_at, &policy, Repack::Sparse, REPACKED_BYTES).await.map(drop)
+        };
+        if let Err(error) = done {
             let cause = crate::spine::dispatcher::chain(&error);
             tracing::error!(domain = row.domain, cause, "the store of a domain could not be collected");
         }
