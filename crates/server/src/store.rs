@@ -34,8 +34,8 @@ pub struct GcOptions {
     /// How long what is condemned is kept [default: 86400]
     #[arg(long, value_name = "SECONDS")]
     retire: Option<u64>,
-    /// First rewrite packs: those mostly dead, or all
-    #[arg(long, value_name = "WHICH")]
+    /// First rewrite packs: those that are mostly dead (sparse), or all
+    #[arg(long, value_name = "WHICH", hide_possible_values = true)]
     repack: Option<RepackWhich>,
     /// Go on deleting after an alarm; see the runbook first
     #[arg(long)]
