@@ -188,7 +188,7 @@ impl Packer {
     }
 
     async fn take_frames(&mut self, names: &mut PackNames, stats: &mut WriteStats) -> Result<()> {
-        while self.compressing.len() > self.domain.store.options.compression_tasks {
+        while self.compressing.len() > 2 * self.domain.store.options.compression_tasks + 2 {
             self.take_frame(names, stats).await?;
         }
         Ok(())
