@@ -12,7 +12,7 @@ for part in "${@:-all}"; do
       command -v cargo >/dev/null || die "no Rust toolchain: install one with rustup (its version is in rust-toolchain.toml)"
       command -v cc >/dev/null || packages+=(gcc libc6-dev)
       packages+=(strace) ;;&
-    guests | all) packages+=(qemu-system-x86 ovmf openssh-client) ;;&
+    guests | all) packages+=(qemu-system-x86 ovmf openssh-client e2fsprogs) ;;&
     clients | all) packages+=(awscli curl jq openssh-client) ;;&
     bench | all) packages+=(qemu-utils nbdkit libnbd-bin restic casync borgbackup zstd) ;;&
     build | guests | clients | bench | all) ;;

@@ -1,12 +1,18 @@
 """Guests that really boot. Minutes on a machine without hardware virtualization."""
 
+import base64
+import json
+import os
+import random
+import signal
 import subprocess
 import time
 
 import pytest
 
+import guest_writes
 import rig
-from test_blocks import block, upload
+from test_blocks import BLOCK_BYTES, block, read, upload
 from test_images import code_of, register
 
 BOOT_S = 300
@@ -55,7 +61,7 @@ class Guest:
     def __init__(self, server, key, instance_id):
         self.server, self.key, self.instance_id = server, key, instance_id
 
-    def process(self, command):
+    def ssh(self, command):
         ways = self.server.katagami("forwards", self.instance_id).stdout.splitlines()
         address = next((way.split()[1] for way in ways if way.split()[0] == "22"), None)
         if address is None:
@@ -63,8 +69,15 @@ class Guest:
         host, _, port = address.rpartition(":")
         quiet = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR", "BatchMode=yes", "ConnectTimeout=5"]
         options = [part for option in quiet for part in ("-o", option)]
-        ssh = ["ssh", "-i", self.key, "-p", port, *options, f"debian@{host}", command]
-        return subprocess.run(ssh, capture_output=True, text=True, timeout=120, check=False)
+        return ["ssh", "-i", self.key, "-p", port, *options, f"debian@{host}", command]
+
+    def process(self, command):
+        ssh = self.ssh(command)
+        return ssh and subprocess.run(ssh, capture_output=True, text=True, timeout=120, check=False)
+
+    def starts(self, command):
+        """A command that goes on, its output to be read."""
+        return subprocess.Popen(self.ssh(command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
 
     def says(self, command):
         done = self.process(command)
@@ -124,6 +137,73 @@ def test_the_life_of_an_instance(server, debian, reached):
     for gone in (instance_id, second_id):
         wait(ec2, "instance_terminated", gone)
         rig.wait_for(lambda gone=gone: not left(server, gone), 30, f"{gone} to leave nothing behind")
+
+
+def disk_of(server, volume_id, path):
+    """The content of a volume as a file, by way of a snapshot."""
+    ec2, ebs = server.client(), server.client("ebs")
+    snapshot = ec2.create_snapshot(VolumeId=volume_id)
+    ec2.get_waiter("snapshot_completed").wait(SnapshotIds=[snapshot["SnapshotId"]], WaiterConfig={"Delay": 1, "MaxAttempts": 120})
+    with open(path, "wb") as file:
+        file.truncate(snapshot["VolumeSize"] << 30)
+        for index, content in read(ebs, snapshot["SnapshotId"]).items():
+            file.seek(index * BLOCK_BYTES)
+            file.write(content)
+    return path
+
+
+def test_a_power_cut_leaves_a_sound_file_system_with_all_that_was_synced(server, debian, reached, tmp_path):
+    ec2, (options, key) = server.client(), reached
+    volume = {"DeviceName": "/dev/sdf", "Ebs": {"VolumeSize": 1, "DeleteOnTermination": True}}
+    instance_id = run(ec2, debian, BlockDeviceMappings=[volume], **options)
+    guest = Guest(server, key, instance_id)
+    wait(ec2, "instance_running", instance_id)
+    guest.wait()
+    writer = (rig.ROOT / "tests/clients/guest_writes.py").read_bytes()
+    guest.says("sudo mkfs.ext4 -q /dev/nvme1n1 && sudo mount /dev/nvme1n1 /mnt && sudo chown debian /mnt")
+    writing = guest.starts(f"echo {base64.b64encode(writer).decode()} | base64 -d > w.py && exec python3 w.py /mnt 7")
+    # At any moment, far from the beginning, perhaps in the middle of a sync.
+    synced = [json.loads(writing.stdout.readline()) for _ in range(25)]
+    time.sleep(random.uniform(0, 1))
+    for pid in machine_processes(instance_id):
+        os.kill(pid, signal.SIGKILL)
+    synced += [json.loads(line) for line in writing.communicate(timeout=60)[0].splitlines() if line.endswith("}")]
+    wait(ec2, "instance_stopped", instance_id)
+
+    volumes = {m["DeviceName"]: m["Ebs"]["VolumeId"] for m in describe(ec2, instance_id)["BlockDeviceMappings"]}
+    disk = disk_of(server, volumes["/dev/sdf"], tmp_path / "disk")
+    # The first run replays the journal, as a mount would, and must find nothing else to do.
+    replayed = subprocess.run(["e2fsck", "-p", disk], capture_output=True, text=True, check=False)
+    assert replayed.returncode in (0, 1) and "UNEXPECTED" not in replayed.stdout, replayed.stdout
+    checked = subprocess.run(["e2fsck", "-f", "-n", disk], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout
+    last = synced[-1]
+    slots = dumped(disk, "slots", tmp_path)
+    for number, version in enumerate(last["versions"]):
+        found = slots[number * guest_writes.SLOT_BYTES:][:guest_writes.SLOT_BYTES]
+        later = int.from_bytes(found[8:16], "big")
+        assert later >= version, f"slot {number} is of version {later}, and {version} was synced"
+        assert found == guest_writes.slot(number, later), f"slot {number} is torn"
+    for file, count in enumerate(last["counts"]):
+        expected = b"".join(guest_writes.record(file, number) for number in range(count))
+        assert dumped(disk, f"added{file}", tmp_path)[:len(expected)] == expected, f"added{file}"
+    assert sum(last["versions"]) > 200, "hardly anything was written"
+
+    ec2.terminate_instances(InstanceIds=[instance_id])
+    wait(ec2, "instance_terminated", instance_id)
+
+
+def dumped(disk, name, tmp_path):
+    """A file of an ext4 disk."""
+    out = tmp_path / "dumped"
+    subprocess.run(["debugfs", "-R", f"dump /{name} {out}", disk], capture_output=True, check=True)
+    return out.read_bytes()
+
+
+def machine_processes(instance_id):
+    """QEMU, and what serves its volumes."""
+    found = subprocess.run(["pgrep", "-f", f"machines/{instance_id}"], capture_output=True, text=True, check=True)
+    return [int(pid) for pid in found.stdout.split()]
 
 
 def left(server, instance_id):

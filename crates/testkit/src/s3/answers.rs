@@ -3,6 +3,7 @@
 use std::fmt::{self, Write as _};
 use std::ops::Range;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,6 +14,7 @@ use http::{HeaderName, Method, header};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Frame;
+use model::{Clock, SystemClock};
 
 use super::{ACCESS_KEY_ID, BUCKET, Bucket};
 
@@ -76,7 +78,7 @@ impl Reply {
         self.answer.body.len() as u64
     }
 
-    pub(super) fn into_response(self, bytes_a_second: Option<u64>) -> http::Response<Body> {
+    pub(super) fn into_response(self, link: &Link, bytes_a_second: Option<u64>) -> http::Response<Body> {
         let Answer { status, headers, len, body } = self.answer;
         let mut response = http::Response::builder().status(status);
         for (name, value) in headers {
@@ -85,12 +87,13 @@ impl Reply {
         response = response.header(header::CONTENT_LENGTH, len.unwrap_or(body.len() as u64));
         let sent = if self.is_cut { body.slice(..body.len() / 2) } else { body };
         let starts: Vec<usize> = (0..sent.len()).step_by(PART_BYTES).collect();
+        let link = link.clone();
         let parts = stream::iter(starts).then(move |start| {
             let part = sent.slice(start..(start + PART_BYTES).min(sent.len()));
+            let link = link.clone();
             async move {
                 if let Some(rate) = bytes_a_second {
-                    let micros = part.len() as u64 * 1_000_000 / rate;
-                    tokio::time::sleep(Duration::from_micros(micros)).await;
+                    link.carry(Duration::from_micros(part.len() as u64 * 1_000_000 / rate)).await;
                 }
                 Ok(Frame::data(part))
             }
@@ -98,6 +101,33 @@ impl Reply {
         let end = stream::iter(self.is_cut.then_some(Err(Cut)));
         let body = StreamBody::new(parts.chain(end)).boxed_unsync();
         response.body(body).expect("the headers are ours")
+    }
+}
+
+/// The way to the server, on which all answers go one after another.
+#[derive(Debug, Clone)]
+pub(crate) struct Link {
+    clock: Arc<dyn Clock>,
+    /// By the clock's monotonic time.
+    free_at: Arc<Mutex<Duration>>,
+}
+
+impl Default for Link {
+    fn default() -> Self {
+        Self { clock: Arc::new(SystemClock::new()), free_at: Arc::default() }
+    }
+}
+
+impl Link {
+    /// Returns when what takes so long has gone over.
+    async fn carry(&self, takes: Duration) {
+        let now = self.clock.monotonic();
+        let gone = {
+            let mut free_at = self.free_at.lock().expect("nothing panics under the lock");
+            *free_at = now.max(*free_at) + takes;
+            *free_at
+        };
+        tokio::time::sleep(gone.saturating_sub(now)).await;
     }
 }
 

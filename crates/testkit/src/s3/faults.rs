@@ -69,7 +69,7 @@ impl Faults {
         Self { random: SeededIdGen::new(seed), percent, kinds: kinds.to_vec(), pace: Pace::default() }
     }
 
-    /// Every answer begins after `first_byte` and comes at most this fast.
+    /// Every answer begins after `first_byte`, and all of them together come at most this fast.
     #[must_use]
     pub fn paced(mut self, first_byte: Duration, bytes_a_second: Option<u64>) -> Self {
         self.pace = Pace { first_byte, bytes_a_second };

@@ -50,6 +50,7 @@ pub(crate) struct Bucket {
     faults: Mutex<Faults>,
     counters: Counters,
     ignores_conditions: AtomicBool,
+    link: answers::Link,
 }
 
 impl Bucket {
@@ -75,6 +76,7 @@ impl S3Server {
             faults: Mutex::new(faults),
             counters: Counters::default(),
             ignores_conditions: AtomicBool::new(false),
+            link: answers::Link::default(),
         });
         let accepting = tokio::spawn(accept(listener, Arc::clone(&bucket)));
         Self { address, bucket, accepting }
@@ -203,5 +205,5 @@ async fn answer(
         Some(Kind::Truncated | Kind::Conflict) => Reply::cut(answers::act(bucket, &parts, body)),
     };
     counters.bytes_out.fetch_add(reply.bytes(), Ordering::SeqCst);
-    Ok(reply.into_response(pace.bytes_a_second))
+    Ok(reply.into_response(&bucket.link, pace.bytes_a_second))
 }
