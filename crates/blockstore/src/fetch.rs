@@ -33,7 +33,7 @@ impl DomainInner {
         let key = (self.keys.fingerprint, id);
         let fetch = || async {
             let disk = self.store.sealed.as_ref().and_then(|sealed| sealed.disk.as_ref());
-            if let Some(bytes) = disk.and_then(|disk| disk.read_whole(&id.0))
+            if let Some(bytes) = disk.and_then(|disk| disk.read_whole("node", &id.0))
                 && let Ok(pack) = NodePack::parse(&self.keys, id, &bytes)
             {
                 return Ok(Arc::new(pack));
@@ -42,7 +42,7 @@ impl DomainInner {
             let bytes = self.store.objects.get(&self.node_pack_path(id), limit).await?;
             let pack = NodePack::parse(&self.keys, id, &bytes)?;
             if let Some(disk) = disk {
-                disk.write_whole(&id.0, &bytes);
+                disk.write_whole("node", &id.0, &bytes);
             }
             Ok(Arc::new(pack))
         };

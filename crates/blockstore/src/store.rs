@@ -112,7 +112,10 @@ impl Store {
             Some(remote) => Objects::remote(objects, Arc::new(Remote::new(remote, Arc::clone(&ids)))),
             None => Objects::new(objects),
         };
-        open_header(&objects.with_patience(OPEN_PATIENCE), &*ids, options.remote.as_ref()).await?;
+        // Of a host's processes one has looked whether it knows the format.
+        if options.remote.as_ref().is_none_or(|remote| remote.is_checked) {
+            open_header(&objects.with_patience(OPEN_PATIENCE), &*ids, options.remote.as_ref()).await?;
+        }
         let sealed = options.remote.as_ref().map(open_sealed).transpose()?;
         let caches =
             Caches::new(options.frame_cache_bytes, options.node_cache_bytes, options.directory_cache_bytes);
@@ -209,7 +212,7 @@ async fn open_header(objects: &Objects, ids: &dyn IdGen, remote: Option<&RemoteO
         }
         read => read?,
     };
-    if remote.is_some_and(|remote| remote.is_checked) {
+    if remote.is_some() {
         check_conditions(objects, &path, bytes).await?;
     }
     Ok(())

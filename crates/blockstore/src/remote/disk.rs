@@ -82,8 +82,8 @@ impl DiskCache {
         self.note(written, bytes.len());
     }
 
-    pub(crate) fn read_whole(&self, id: &Hash) -> Option<Bytes> {
-        let path = self.path("node", id);
+    pub(crate) fn read_whole(&self, kind: &str, id: &Hash) -> Option<Bytes> {
+        let path = self.path(kind, id);
         let mut bytes = fs::read(&path).ok()?;
         let (content, hash) = bytes.split_last_chunk::<HASH_BYTES>()?;
         if blake3::hash(content) != *hash {
@@ -94,8 +94,8 @@ impl DiskCache {
         Some(bytes.into())
     }
 
-    pub(crate) fn write_whole(&self, id: &Hash, bytes: &[u8]) {
-        let path = self.path("node", id);
+    pub(crate) fn write_whole(&self, kind: &str, id: &Hash, bytes: &[u8]) {
+        let path = self.path(kind, id);
         let write = || {
             let file = create(&path)?;
             file.set_len(0)?;
@@ -103,6 +103,10 @@ impl DiskCache {
             file.write_all_at(blake3::hash(bytes).as_bytes(), bytes.len() as u64)
         };
         self.note(write(), bytes.len());
+    }
+
+    pub(crate) fn forget_whole(&self, kind: &str, id: &Hash) {
+        fs::remove_file(self.path(kind, id)).ok();
     }
 
     fn note(&self, written: io::Result<()>, len: usize) {
@@ -149,7 +153,7 @@ impl DiskCache {
     fn sweep(&self) {
         self.files.lock().unwrap_or_else(PoisonError::into_inner).clear();
         let mut found = Vec::new();
-        for kind in ["pack", "node"] {
+        for kind in ["pack", "node", "trace"] {
             list(&self.dir.join(kind), &mut found);
         }
         let mut bytes: u64 = found.iter().map(|(_, bytes, _)| bytes).sum();
@@ -224,13 +228,13 @@ mod tests {
     fn a_whole_object_is_whole_or_not_there() {
         let home = tempfile::tempdir().unwrap();
         let cache = cache(home.path(), 1 << 20);
-        cache.write_whole(&[1; 32], b"nodes");
-        assert_eq!(cache.read_whole(&[1; 32]).unwrap(), b"nodes"[..]);
+        cache.write_whole("node", &[1; 32], b"nodes");
+        assert_eq!(cache.read_whole("node", &[1; 32]).unwrap(), b"nodes"[..]);
         let path = cache.path("node", &[1; 32]);
         for len in 0..fs::metadata(&path).unwrap().len() {
             let bytes = fs::read(&path).unwrap();
             fs::write(&path, &bytes[..usize::try_from(len).unwrap()]).unwrap();
-            assert!(cache.read_whole(&[1; 32]).is_none());
+            assert!(cache.read_whole("node", &[1; 32]).is_none());
             fs::write(&path, bytes).unwrap();
         }
     }

@@ -34,7 +34,8 @@ pub struct RemoteOptions {
     pub patience: Duration,
     /// Before the second attempt; doubles with each.
     pub pause: Duration,
-    /// Whether opening makes sure that the store has conditional puts. One process of a host does.
+    /// Whether opening makes sure that the store's format is known, and that it has conditional puts. One process
+    /// of a host does.
     pub is_checked: bool,
     /// On the host's disk, shared by its processes.
     pub cache: Option<CacheOptions>,

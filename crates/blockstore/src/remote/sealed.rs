@@ -3,11 +3,12 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use futures::future::try_join_all;
 use object_store::path::Path;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
 use super::disk::DiskCache;
 use crate::cache::{Cache, Claim};
@@ -19,8 +20,11 @@ use crate::objects::Objects;
 const REQUEST_BYTES_MAX: u64 = 1 << 20;
 /// Frames that were fetched and not yet decoded.
 const MEMORY_BYTES: u64 = 32 << 20;
-/// Requests for what nobody waits for yet.
-const SOON_AT_ONCE: usize = 32;
+/// Of a disk that nobody launched before.
+const HYDRATED_BYTES_MAX: u64 = 256 << 20;
+/// Of requests for what nobody waits for yet that are under way, in KiB: what fills a link of 100 MB/s with 20 ms to
+/// the other end. A reader's request goes behind them, so more would make readers wait.
+const SOON_KIB: u32 = 2 << 10;
 
 /// Where a sealed frame lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -49,8 +53,29 @@ type Key = (PackId, u64);
 pub(crate) struct Sealed {
     memory: Cache<Key, Bytes>,
     pub(crate) disk: Option<Arc<DiskCache>>,
-    /// Held by each request that nobody waits for.
+    /// Held by what nobody waits for, a permit a KiB.
     soon: Semaphore,
+    /// Requests that readers wait for, and when there are none any more.
+    now: AtomicUsize,
+    calm: Notify,
+}
+
+/// A reader waits.
+struct Waiting<'a>(&'a Sealed);
+
+impl<'a> Waiting<'a> {
+    fn for_request(sealed: &'a Sealed) -> Self {
+        sealed.now.fetch_add(1, Ordering::SeqCst);
+        Self(sealed)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if self.0.now.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.0.calm.notify_waiters();
+        }
+    }
 }
 
 /// Who wants frames.
@@ -64,7 +89,33 @@ pub(crate) enum Wanted {
 
 impl Sealed {
     pub(crate) fn new(disk: Option<Arc<DiskCache>>) -> Self {
-        Self { memory: Cache::new(MEMORY_BYTES, 64 << 10), disk, soon: Semaphore::new(SOON_AT_ONCE) }
+        let soon = Semaphore::new(SOON_KIB as usize);
+        Self {
+            memory: Cache::new(MEMORY_BYTES, 64 << 10),
+            disk,
+            soon,
+            now: AtomicUsize::new(0),
+            calm: Notify::new(),
+        }
+    }
+
+    /// How much is worth fetching before it is read.
+    pub(crate) fn bytes_max(&self) -> u64 {
+        if self.disk.is_some() { HYDRATED_BYTES_MAX } else { MEMORY_BYTES / 2 }
+    }
+
+    /// Waits until readers have all they wait for, and until not too much else is under way.
+    async fn turn(&self, bytes: u64) -> Option<SemaphorePermit<'_>> {
+        let kib = u32::try_from(bytes / 1024).unwrap_or(u32::MAX).clamp(1, SOON_KIB);
+        let turn = self.soon.acquire_many(kib).await.ok();
+        loop {
+            let mut calm = std::pin::pin!(self.calm.notified());
+            calm.as_mut().enable();
+            if self.now.load(Ordering::SeqCst) == 0 {
+                return turn;
+            }
+            calm.await;
+        }
     }
 
     /// One frame; waits where somebody fetches it already.
@@ -86,6 +137,7 @@ impl Sealed {
     }
 
     async fn fetch(&self, objects: &Objects, path: &Path, part: Part) -> Result<Bytes> {
+        let _waiting = Waiting::for_request(self);
         let bytes = objects.get_range(path, part.offset..part.end()).await?;
         self.keep(part, bytes.clone());
         Ok(bytes)
@@ -100,6 +152,11 @@ impl Sealed {
         parts: &[Part],
         wanted: Wanted,
     ) -> Result<usize> {
+        // Before anything is claimed: a reader who comes meanwhile fetches what it needs itself.
+        let _turn = match wanted {
+            Wanted::Now => None,
+            Wanted::Soon => self.turn(parts.iter().map(|part| u64::from(part.len)).sum()).await,
+        };
         let claim = |part: &Part| Some((*part, self.memory.claim(&(part.pack, part.offset))?));
         let claims: Vec<(Part, Claim<'_, Key, Bytes>)> = parts.iter().filter_map(claim).collect();
         let claimed: Vec<Part> = claims.iter().map(|(part, _)| *part).collect();
@@ -128,10 +185,7 @@ impl Sealed {
     ) -> Result<()> {
         let (Some((first, _)), Some((last, _))) = (request.first(), request.last()) else { return Ok(()) };
         let range: Range<u64> = first.offset..last.end();
-        let _turn = match wanted {
-            Wanted::Now => None,
-            Wanted::Soon => self.soon.acquire().await.ok(),
-        };
+        let _waiting = (wanted == Wanted::Now).then(|| Waiting::for_request(self));
         let whole = Part { len: u32::try_from(range.end - range.start).unwrap_or(u32::MAX), ..*first };
         let bytes = objects.get_range(path, range).await?;
         for (part, claim) in request {

@@ -142,7 +142,11 @@ impl Drop for S3Server {
 async fn accept(listener: TcpListener, bucket: Arc<Bucket>) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => drop(tokio::spawn(serve(stream, Arc::clone(&bucket)))),
+            Ok((stream, _)) => {
+                // An answer goes out in parts, none of which should wait for the other side's word.
+                stream.set_nodelay(true).ok();
+                drop(tokio::spawn(serve(stream, Arc::clone(&bucket))));
+            }
             Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
         }
     }
