@@ -162,6 +162,30 @@ impl StoreConfig {
     }
 }
 
+/// `DIR/bucket.json`.
+#[derive(Serialize, Deserialize)]
+struct Remembered {
+    /// Files that are older than the number have none.
+    #[serde(default = "first_version")]
+    version: u32,
+    #[serde(flatten)]
+    bucket: Bucket,
+}
+
+const VERSION: u32 = 1;
+
+const fn first_version() -> u32 {
+    1
+}
+
+fn parse_remembered(bytes: &[u8]) -> std::result::Result<Bucket, String> {
+    let remembered: Remembered = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+    if remembered.version > VERSION {
+        return Err(format!("it has version {}, and this program knows up to {VERSION}", remembered.version));
+    }
+    Ok(remembered.bucket)
+}
+
 /// Writes down for commands that run without a server, and know no configuration, where the store is.
 pub(crate) fn remember(bucket: Option<&Bucket>, data: &DataDir) -> Result<()> {
     let path = data.bucket_file();
@@ -172,7 +196,8 @@ pub(crate) fn remember(bucket: Option<&Bucket>, data: &DataDir) -> Result<()> {
             _ => Ok(()),
         };
     };
-    let bytes = serde_json::to_vec_pretty(bucket).map_err(|e| Error::caused("write JSON", e))?;
+    let remembered = Remembered { version: VERSION, bucket: bucket.clone() };
+    let bytes = serde_json::to_vec_pretty(&remembered).map_err(|e| Error::caused("write JSON", e))?;
     // It may hold the keys to the bucket.
     blockstore::durable::write_file(&path, &bytes, 0o600).map_err(failed)
 }
@@ -188,8 +213,7 @@ pub(crate) async fn open_remembered(
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
         Err(e) => return Err(Error::caused(format!("read {}", path.display()), e)),
         Ok(bytes) => Some(
-            serde_json::from_slice(&bytes)
-                .map_err(|e| Error::caused(format!("read {}", path.display()), e))?,
+            parse_remembered(&bytes).map_err(|why| Error::new(format!("read {}: {why}", path.display())))?,
         ),
     };
     open(bucket.as_ref(), data, clock, ids).await
@@ -239,6 +263,19 @@ mod tests {
 
     const OF_ENVIRONMENT: &[(&str, &str)] =
         &[("AWS_ACCESS_KEY_ID", "EK"), ("AWS_SECRET_ACCESS_KEY", "es"), ("AWS_REGION", "eu-north-1")];
+
+    #[test]
+    fn what_is_remembered_is_read_and_newer_forms_are_refused() {
+        let cache = CacheOptions { dir: "/cache".into(), bytes_max: 5 };
+        let bucket = Bucket { place: bucket("url = \"s3://b/p\"", OF_ENVIRONMENT), cache };
+        let text = serde_json::to_string(&Remembered { version: VERSION, bucket: bucket.clone() }).unwrap();
+        assert_eq!(parse_remembered(text.as_bytes()).unwrap(), bucket);
+        // As it was written before it had a number.
+        assert_eq!(parse_remembered(&serde_json::to_vec(&bucket).unwrap()).unwrap(), bucket);
+        let newer = text.replace("\"version\":1", "\"version\":2");
+        assert!(parse_remembered(newer.as_bytes()).unwrap_err().contains("version 2"));
+        assert!(parse_remembered(b"{}").is_err());
+    }
 
     #[test]
     fn the_file_goes_before_the_environment() {

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use crate::repo::{Repo, command};
 
-const LIST: &str = "crates/proof/mutants.json";
+pub(crate) const LIST: &str = "crates/proof/mutants.json";
 const COPY: &str = "target/mutants/source";
 const BUILT: &str = "target/mutants/built";
 /// Histories that each mutant must survive to count as one that simulation does not see.
@@ -31,12 +31,11 @@ struct Mutant {
 
 /// All of them, or those whose name has one of these words in it.
 pub(crate) fn run(repo: &Repo, words: &[&str]) -> Result<()> {
-    let mutants: Vec<Mutant> = serde_json::from_str(repo.text(LIST).context("no list")?).context(LIST)?;
+    let text = repo.text(LIST).context("no list")?;
+    let mutants: Vec<Mutant> = serde_json::from_str(text).context(LIST)?;
     let is_wanted =
         |mutant: &&Mutant| words.is_empty() || words.iter().any(|word| mutant.name.contains(word));
-    let is_stale =
-        |mutant: &&Mutant| repo.text(&mutant.file).is_none_or(|text| text.matches(&mutant.from).count() != 1);
-    let stale: Vec<&str> = mutants.iter().filter(is_stale).map(|mutant| mutant.name.as_str()).collect();
+    let stale = stale(repo, text)?;
     ensure!(stale.is_empty(), "not in its file exactly once, bring {LIST} up to date: {}", stale.join("; "));
     copy(repo)?;
     let root = repo.root.join(COPY);
@@ -57,6 +56,14 @@ pub(crate) fn run(repo: &Repo, words: &[&str]) -> Result<()> {
     }
     ensure!(survivors.is_empty(), "not noticed: {}", survivors.join("; "));
     Ok(())
+}
+
+/// The names of those that are not in their file exactly once.
+pub(crate) fn stale(repo: &Repo, list: &str) -> Result<Vec<String>> {
+    let mutants: Vec<Mutant> = serde_json::from_str(list)?;
+    let is_stale =
+        |mutant: &Mutant| repo.text(&mutant.file).is_none_or(|text| text.matches(&mutant.from).count() != 1);
+    Ok(mutants.into_iter().filter(is_stale).map(|mutant| mutant.name).collect())
 }
 
 fn copy(repo: &Repo) -> Result<()> {

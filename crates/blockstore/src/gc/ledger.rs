@@ -42,6 +42,10 @@ struct State {
     /// The newest collection record that this process knows.
     epoch: u64,
     condemned: HashSet<ObjectId>,
+    /// What anybody had a claim on since the last plan: it has not been dead for long.
+    claimed: HashSet<ObjectId>,
+    /// The same before the last plan, until that is recorded.
+    planned: HashSet<ObjectId>,
     /// Condemned objects that were needed all the same, and are not recorded as such yet.
     touched: Vec<ObjectId>,
     next: u64,
@@ -106,7 +110,9 @@ impl Ledger {
             return Ok(());
         };
         let at = domain.store.options.clock.now();
-        let new = Collection { epoch: old.epoch + 1, at, ..old };
+        // What the process before this one had claims on nobody knows: it may have been dead for a moment only.
+        let suspects = old.suspects.keys().map(|object| (*object, at)).collect();
+        let new = Collection { epoch: old.epoch + 1, at, suspects, ..old };
         record::put(domain, &new).await?;
         self.sync(&new);
         Ok(())
@@ -227,9 +233,18 @@ impl Ledger {
     pub(super) fn decide<T>(&self, plan: impl FnOnce(&Uses<'_>) -> (HashSet<ObjectId>, T)) -> T {
         let mut state = self.state();
         let holds: Vec<&Hold> = state.holds.values().chain(&state.ended).collect();
-        let (condemned, outcome) = plan(&Uses { holds, touched: &state.touched });
+        let (condemned, outcome) = plan(&Uses { holds, touched: &state.touched, claimed: &state.claimed });
         state.condemned = condemned;
+        state.planned = std::mem::take(&mut state.claimed);
         outcome
+    }
+
+    /// Takes a plan back that could not be recorded.
+    pub(super) fn withdraw(&self, old: &Collection) {
+        let mut state = self.state();
+        let planned = std::mem::take(&mut state.planned);
+        state.claimed.extend(planned);
+        state.condemned = old.retired.keys().copied().collect();
     }
 
     /// Forgets touches that a record has taken over.
@@ -258,9 +273,15 @@ impl State {
 pub(super) struct Uses<'a> {
     holds: Vec<&'a Hold>,
     pub(super) touched: &'a [ObjectId],
+    claimed: &'a HashSet<ObjectId>,
 }
 
 impl Uses<'_> {
+    /// Whether anybody had a claim on it since the last plan, who may be done with it now.
+    pub(super) fn have_claimed(&self, object: ObjectId) -> bool {
+        self.claimed.contains(&object)
+    }
+
     /// Whether anybody goes by an older relocation map than this.
     pub(super) fn are_older_than(&self, version: u64) -> bool {
         self.holds.iter().any(|hold| hold.map.is_some_and(|map| map < version))
@@ -288,6 +309,7 @@ impl Lease {
         if let Some(hold) = state.holds.get_mut(&self.number) {
             hold.claims.insert(object);
         }
+        state.claimed.insert(object);
         true
     }
 

@@ -151,14 +151,17 @@ impl Domain {
     }
 
     /// Whether a round is under way, or the last one is older than `every`. After a start the first
-    /// one comes sooner, so that also a server that never lives long collects.
+    /// one comes sooner, so that also a server that never lives long collects. False while somebody collects or
+    /// repacks, which may take a while.
     pub fn is_collection_due(&self, every: Duration) -> bool {
-        self.inner.ledger.is_due(self.inner.store.options.clock.monotonic(), every)
+        self.inner.ledger.collector.try_lock().is_ok()
+            && self.inner.ledger.is_due(self.inner.store.options.clock.monotonic(), every)
     }
 
-    /// Whether packs may have become sparse since they were last looked through.
-    pub async fn is_repack_due(&self) -> bool {
-        self.inner.ledger.collector.lock().await.has_holes
+    /// Whether packs may have become sparse since they were last looked through. False while somebody collects
+    /// or repacks.
+    pub fn is_repack_due(&self) -> bool {
+        self.inner.ledger.collector.try_lock().is_ok_and(|collector| collector.has_holes)
     }
 
     /// One batch of repacking: about `bytes_max` of blocks are moved. None where the mark before it goes on with
@@ -177,21 +180,11 @@ impl Domain {
         let done = match collector.mark(domain, roots, read_at, policy).await {
             Ok(None) => return Ok(None),
             Err(e) => Err(e),
-            Ok(Some(mark)) => {
-                let objects = objects(domain).await;
-                match objects {
-                    Ok(objects) => {
-                        repack::repack(domain, &collector, mark, &objects, what, bytes_max).await.map(Some)
-                    }
-                    Err(e) => Err(e),
-                }
-            }
+            Ok(Some(mark)) => repack::repack(domain, &collector, mark, what, bytes_max).await,
         };
-        if done.as_ref().is_ok_and(|done| done.is_some_and(|done| done.is_done)) {
-            collector.has_holes = false;
-        }
+        collector.has_holes &= !done.as_ref().is_ok_and(|done| done.is_done);
         collector.end(domain);
-        done
+        done.map(Some)
     }
 
     async fn round(
@@ -206,12 +199,11 @@ impl Domain {
         let done = match collector.mark(domain, roots, read_at, policy).await {
             Ok(None) => return Ok(None),
             Err(e) => Err(e),
-            Ok(Some(mark)) => finish(domain, mark, policy, intent).await.map(Some),
+            Ok(Some(mark)) => finish(domain, mark, policy, intent).await,
         };
-        collector.has_holes |=
-            done.as_ref().is_ok_and(|done| done.is_some_and(|done| done.deleted_objects > 0));
+        collector.has_holes |= done.as_ref().is_ok_and(|done| done.deleted_objects > 0);
         collector.end(domain);
-        done
+        done.map(Some)
     }
 }
 
@@ -252,8 +244,9 @@ impl Collector {
         let mut others = mark.roots.clone();
         others.sort_unstable();
         roots.extend(others);
-        let mut seen = HashSet::new();
-        roots.retain(|root| mark.roots.contains(root) && seen.insert(*root));
+        // Each once, and none that the mark does not know.
+        let mut left: HashSet<NodePackId> = mark.roots.iter().copied().collect();
+        roots.retain(|root| left.remove(root));
         roots
     }
 
@@ -339,7 +332,7 @@ async fn finish(domain: &DomainInner, mark: Mark, policy: &Policy, intent: Inten
     if plan.is_news(&old) {
         if let Err(e) = record::put(domain, &plan.new).await {
             // What is not recorded is not condemned.
-            domain.ledger.decide(|_| (old.retired.keys().copied().collect(), ()));
+            domain.ledger.withdraw(&old);
             return Err(e);
         }
         domain.ledger.recorded(plan.new.epoch, &plan.touched);

@@ -88,7 +88,8 @@ impl Plan {
             // Whoever began before it was moved may come to read it where it was.
             let is_moved = matches!(object, ObjectId::Pack(pack) if facts.map.has(*pack));
             let is_awaited = is_moved && uses.are_older_than(facts.map.version);
-            match old.suspects.get(object) {
+            let suspected = old.suspects.get(object).filter(|_| !uses.have_claimed(*object));
+            match suspected {
                 Some(since) if facts.began.since(*since) >= facts.policy.dead_time && !is_awaited => {
                     self.condemned.push(*object);
                     let retired = Retired { at: facts.now, epoch: self.new.epoch };

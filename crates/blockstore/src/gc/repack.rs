@@ -86,10 +86,10 @@ pub(super) async fn repack(
     domain: &Arc<DomainInner>,
     collector: &Collector,
     mark: Mark,
-    objects: &BTreeMap<ObjectId, u64>,
     what: Repack,
     bytes_max: u64,
 ) -> Result<Repacked> {
+    let objects = super::objects(domain).await?;
     let old = domain.newest_map().await?;
     if old.moves_count() >= MOVES_MAX {
         tracing::warn!(domain = domain.keys.domain, "nothing more is repacked: the relocation map is full");
@@ -99,13 +99,13 @@ pub(super) async fn repack(
     let roots = collector.newest_first(&mark);
     let live = mark.live.through(&old)?;
     let walk = Walk::of(domain, &old, roots).await?;
-    let mut choice = Choice { what, bytes_max, objects, damaged: BTreeSet::new() };
+    let mut choice = Choice { what, bytes_max, objects: &objects, damaged: BTreeSet::new() };
     loop {
         let (chosen, is_all) = choice.packs(domain, &walk, &live).await?;
         if chosen.is_empty() {
             return Ok(Repacked { is_done: true, ..Repacked::default() });
         }
-        let mut batch = Batch::new(domain, what.shape(), &chosen, &live);
+        let mut batch = Batch::new(domain, what.shape(), &chosen, &live, &old);
         match batch.take(&walk).await {
             Ok(()) => {}
             Err((Some(pack), e)) if e.kind() == ErrorKind::Corrupt => {
@@ -115,7 +115,7 @@ pub(super) async fn repack(
             }
             Err((_, e)) => return Err(e),
         }
-        let mut done = batch.end(&old, &named, objects).await?;
+        let mut done = batch.end(&named, &objects).await?;
         done.is_done = is_all;
         return Ok(done);
     }
@@ -211,6 +211,7 @@ impl Choice<'_> {
 /// Blocks on their way into new packs.
 struct Batch<'a> {
     domain: &'a Arc<DomainInner>,
+    /// Where blocks are before it.
     old: Arc<RelocationMap>,
     chosen: &'a HashSet<PackId>,
     live: &'a Live,
@@ -225,11 +226,17 @@ struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    fn new(domain: &'a Arc<DomainInner>, shape: Shape, chosen: &'a HashSet<PackId>, live: &'a Live) -> Self {
+    fn new(
+        domain: &'a Arc<DomainInner>,
+        shape: Shape,
+        chosen: &'a HashSet<PackId>,
+        live: &'a Live,
+        old: &Arc<RelocationMap>,
+    ) -> Self {
         let lease = Arc::new(domain.ledger.lease(None));
         Self {
             domain,
-            old: domain.ledger.relocations.map(),
+            old: Arc::clone(old),
             chosen,
             live,
             packer: Packer::new(Arc::clone(domain), shape),
@@ -301,14 +308,9 @@ impl<'a> Batch<'a> {
     }
 
     /// Makes the new packs durable and then the map that leads to them.
-    async fn end(
-        mut self,
-        old: &RelocationMap,
-        named: &HashSet<PackId>,
-        objects: &BTreeMap<ObjectId, u64>,
-    ) -> Result<Repacked> {
+    async fn end(mut self, named: &HashSet<PackId>, objects: &BTreeMap<ObjectId, u64>) -> Result<Repacked> {
         self.packer.flush(&mut self.names, &mut self.stats).await?;
-        let map = self.map(old, |pack| named.contains(&pack) || objects.contains_key(&pack.into()))?;
+        let map = self.map(|pack| named.contains(&pack) || objects.contains_key(&pack.into()))?;
         let new_packs = self.stats.packs;
         let fresh = self.fresh_packs();
         self.domain.put_map(map).await?;
@@ -338,7 +340,8 @@ impl<'a> Batch<'a> {
     }
 
     /// The old map, followed on through this batch, and what the batch moved first of all.
-    fn map(&self, old: &RelocationMap, is_kept: impl Fn(PackId) -> bool) -> Result<RelocationMap> {
+    fn map(&self, is_kept: impl Fn(PackId) -> bool) -> Result<RelocationMap> {
+        let old = &self.old;
         let mut now: HashMap<PackId, BTreeMap<u32, (PackId, u32)>> = HashMap::new();
         let mut tables: HashMap<PackId, Arc<PackTable>> =
             old.packs.iter().map(|table| (table.id, Arc::clone(table))).collect();

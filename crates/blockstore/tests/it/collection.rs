@@ -104,22 +104,52 @@ async fn what_is_dead_goes_after_two_marks_and_a_day_and_the_rest_stays() {
 }
 
 #[tokio::test]
-async fn roots_in_rows_alone_are_live_and_a_restart_forgets_nothing() {
+async fn roots_in_rows_alone_are_live_and_a_restart_forgets_nothing_that_was_condemned() {
     let mut scene = Scene::new(Store::in_memory());
     let domain = scene.process().await;
     let (row, _) = write(&domain, None, 8 * MIB, &[(0, &noise(1, 40 * BLOCK))]).await;
     let (dead, _) = write(&domain, None, 8 * MIB, &[(0, &noise(2, 40 * BLOCK))]).await;
     let mut done = Collected::default();
-    for wait in [HOUR, HOUR, DAY, HOUR] {
-        // Every round in a process of its own.
+    // What the first two processes find dead they do not see dead for an hour.
+    for waits in
+        [&[Duration::ZERO][..], &[HOUR / 2, Duration::ZERO], &[HOUR, Duration::ZERO], &[DAY], &[HOUR]]
+    {
         let domain = scene.process().await;
-        done = scene.round(&domain, &[&row], &Policy::default()).await;
-        scene.clock.advance(wait);
+        for wait in waits {
+            done = scene.round(&domain, &[&row], &Policy::default()).await;
+            scene.clock.advance(*wait);
+        }
+        assert!(done.deleted_objects == 0 || waits == [HOUR]);
     }
     assert!(done.deleted_objects > 0);
     let domain = scene.process().await;
     domain.verify(&row).await.unwrap();
     assert_eq!(domain.reader(&dead).await.unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn what_was_used_between_two_rounds_has_not_been_dead_for_an_hour() {
+    let mut scene = Scene::new(Store::in_memory());
+    let domain = scene.process().await;
+    let disk = noise(1, 40 * BLOCK);
+    let use_it = async |key: &str| {
+        let (root, stats) = write(&domain, None, MIB, &[(0, &disk)]).await;
+        domain.publish(key, &root, None).await.unwrap();
+        domain.retract(key).await.unwrap();
+        stats.new_blocks
+    };
+    assert_eq!(use_it("first").await, 40);
+    scene.round(&domain, &[], &Policy::default()).await;
+    scene.clock.advance(HOUR);
+    assert_eq!(use_it("second").await, 0);
+    scene.round(&domain, &[], &Policy::default()).await;
+    assert_eq!(use_it("third").await, 0, "it is not condemned");
+    scene.clock.advance(HOUR);
+    // Used by the third, so that it takes one more hour.
+    scene.round(&domain, &[], &Policy::default()).await;
+    scene.clock.advance(HOUR);
+    scene.round(&domain, &[], &Policy::default()).await;
+    assert_eq!(use_it("fourth").await, 40);
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ async fn sweep(io: &Io) -> Result<bool, Failure> {
     for row in rows {
         let domain = io.store.domain(&row.domain, &blockstore::DomainSecret::new(row.secret));
         let is_due = domain.is_collection_due(ROUND_EVERY);
-        if !is_due && !domain.is_repack_due().await {
+        if !is_due && !domain.is_repack_due() {
             continue;
         }
         let read_at = io.env.clock.now();

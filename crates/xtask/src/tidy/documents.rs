@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::{Breach, Rule};
+use crate::mutants;
 use crate::repo::{Repo, has_extension};
 
-pub(super) const RULES: &[Rule] = &[("links", links), ("promises", promises), ("runbook", runbook)];
+pub(super) const RULES: &[Rule] =
+    &[("links", links), ("promises", promises), ("runbook", runbook), ("mutants", mutants)];
 
 const SPECIFICATION: &str = "SPECIFICATION.md";
 const RUNBOOK: &str = "docs/operations/runbook.md";
@@ -104,6 +106,18 @@ fn runbook(repo: &Repo) -> Vec<Breach> {
     breaches
 }
 
+/// Each mutant stands in its file exactly once: one that nobody can make proves nothing.
+fn mutants(repo: &Repo) -> Vec<Breach> {
+    let Some(text) = repo.text(mutants::LIST) else { return Vec::new() };
+    match mutants::stale(repo, text) {
+        Ok(stale) => stale
+            .into_iter()
+            .map(|name| Breach::of(mutants::LIST, format!("`{name}` is not in its file exactly once")))
+            .collect(),
+        Err(error) => vec![Breach::of(mutants::LIST, error.to_string())],
+    }
+}
+
 /// The texts of warnings and errors: each macro's last string.
 fn log_lines(code: &str) -> impl Iterator<Item = &str> {
     let calls = ["tracing::warn!(", "tracing::error!("].into_iter().flat_map(|call| code.split(call).skip(1));
@@ -156,6 +170,16 @@ mod tests {
         assert_eq!(promises(&planted(&[(SPECIFICATION, table), ("a.rs", rust)])).len(), 1);
         let without = "| promise | test |\n|---|---|\n| `X` holds | none |\n";
         assert_eq!(promises(&planted(&[(SPECIFICATION, without)])).len(), 1);
+    }
+
+    #[test]
+    fn a_mutant_is_in_its_file_once() {
+        let check = |code: &str| {
+            let list = r#"[{"name": "n", "file": "a.txt", "from": "f(x);", "to": ""}]"#;
+            mutants(&planted(&[("a.txt", code), (mutants::LIST, list)])).len()
+        };
+        assert_eq!([check("f(x);"), check("g();"), check("f(x); f(x);")], [0, 1, 1]);
+        assert_eq!(mutants(&planted(&[(mutants::LIST, "[{}]")])).len(), 1);
     }
 
     #[test]
