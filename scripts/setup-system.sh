@@ -13,7 +13,7 @@ for part in "${@:-all}"; do
       command -v cc >/dev/null || packages+=(gcc libc6-dev)
       packages+=(strace) ;;&
     guests | all) packages+=(qemu-system-x86 ovmf openssh-client e2fsprogs) ;;&
-    clients | all) packages+=(awscli curl jq openssh-client) ;;&
+    clients | all) packages+=(awscli curl jq openssh-client qemu-utils libnbd-bin fio) ;;&
     bench | all) packages+=(qemu-utils nbdkit libnbd-bin restic casync borgbackup zstd) ;;&
     build | guests | clients | bench | all) ;;
     *) die "unknown part: $part" ;;

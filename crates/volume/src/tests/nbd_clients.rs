@@ -67,20 +67,19 @@ impl Served {
     }
 }
 
-/// Runs a client; None, said loudly, when it is not installed.
+/// Runs a client, which must be there.
 #[expect(clippy::disallowed_methods, reason = "foreign clients are the point of these tests")]
-async fn run(program: &str, args: &[&str]) -> Option<String> {
-    if !std::env::split_paths(&std::env::var_os("PATH").unwrap()).any(|dir| dir.join(program).exists()) {
-        eprintln!("SKIPPED: {program} is not installed");
-        return None;
-    }
+async fn run(program: &str, args: &[&str]) -> String {
+    let is_there =
+        std::env::split_paths(&std::env::var_os("PATH").unwrap()).any(|dir| dir.join(program).exists());
+    assert!(is_there, "{program} is not installed: scripts/setup-system.sh clients");
     let mut command = Command::new(program);
     command.args(args);
     let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{program} {args:?}: {text}{errors}");
-    Some(text)
+    text
 }
 
 fn text(path: &Path) -> &str {
@@ -90,26 +89,25 @@ fn text(path: &Path) -> &str {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nbdinfo_sees_what_is_offered() {
     let served = Served::start(64 * MIB, Arc::new(ZeroBase), false).await;
-    if let Some(info) = run("nbdinfo", &[&served.uri()]).await {
-        for line in [
-            "export-size: 67108864",
-            "can_multi_conn: true",
-            "can_flush: true",
-            "can_fua: true",
-            "can_trim: true",
-            "can_zero: true",
-            "can_cache: true",
-            "is_read_only: false",
-            "block_size_minimum: 512",
-            "base:allocation",
-        ] {
-            assert!(info.contains(line), "{line} in {info}");
-        }
-        let list = run("nbdinfo", &["--list", &served.uri()]).await.unwrap();
-        assert!(list.contains("export=\"disk\""), "{list}");
-        let map = run("nbdinfo", &["--map", &served.uri()]).await.unwrap();
-        assert_eq!(map.split_whitespace().collect::<Vec<_>>(), ["0", "67108864", "3", "hole,zero"]);
+    let info = run("nbdinfo", &[&served.uri()]).await;
+    for line in [
+        "export-size: 67108864",
+        "can_multi_conn: true",
+        "can_flush: true",
+        "can_fua: true",
+        "can_trim: true",
+        "can_zero: true",
+        "can_cache: true",
+        "is_read_only: false",
+        "block_size_minimum: 512",
+        "base:allocation",
+    ] {
+        assert!(info.contains(line), "{line} in {info}");
     }
+    let list = run("nbdinfo", &["--list", &served.uri()]).await;
+    assert!(list.contains("export=\"disk\""), "{list}");
+    let map = run("nbdinfo", &["--map", &served.uri()]).await;
+    assert_eq!(map.split_whitespace().collect::<Vec<_>>(), ["0", "67108864", "3", "hole,zero"]);
     served.stop().await;
 }
 
@@ -120,13 +118,12 @@ async fn nbdcopy_writes_and_reads_back() {
     let mut content = noise(1, 9 * MIB).split_off(MIB);
     content[3 * MIB..5 * MIB].fill(0);
     std::fs::write(&sent, &content).unwrap();
-    if run("nbdcopy", &["--flush", text(&sent), &served.uri()]).await.is_some() {
-        run("nbdcopy", &[&served.uri(), text(&fetched)]).await.unwrap();
-        assert!(std::fs::read(&fetched).unwrap() == content, "nbdcopy fetched something else");
-        let mut read = vec![0; content.len()];
-        served.volume.read_at(0, &mut read).await.unwrap();
-        assert!(read == content, "the volume holds something else");
-    }
+    run("nbdcopy", &["--flush", text(&sent), &served.uri()]).await;
+    run("nbdcopy", &[&served.uri(), text(&fetched)]).await;
+    assert!(std::fs::read(&fetched).unwrap() == content, "nbdcopy fetched something else");
+    let mut read = vec![0; content.len()];
+    served.volume.read_at(0, &mut read).await.unwrap();
+    assert!(read == content, "the volume holds something else");
     served.stop().await;
 }
 
@@ -136,13 +133,12 @@ async fn the_base_shows_through_and_its_end_reads_as_zeros() {
     let slow = SlowBase(MemoryBase::new(base.clone()));
     let served = Served::start(2 * MIB, Arc::new(slow), true).await;
     let fetched = served.path("fetched");
-    if run("nbdcopy", &[&served.uri(), text(&fetched)]).await.is_some() {
-        let mut expected = base;
-        expected.resize(2 * MIB, 0);
-        assert!(std::fs::read(&fetched).unwrap() == expected, "nbdcopy fetched something else");
-        let info = run("nbdinfo", &[&served.uri()]).await.unwrap();
-        assert!(info.contains("is_read_only: true"), "{info}");
-    }
+    run("nbdcopy", &[&served.uri(), text(&fetched)]).await;
+    let mut expected = base;
+    expected.resize(2 * MIB, 0);
+    assert!(std::fs::read(&fetched).unwrap() == expected, "nbdcopy fetched something else");
+    let info = run("nbdinfo", &[&served.uri()]).await;
+    assert!(info.contains("is_read_only: true"), "{info}");
     served.stop().await;
 }
 
@@ -156,10 +152,7 @@ async fn fio_verifies_what_it_wrote_through_several_connections() {
         served.uri()
     );
     std::fs::write(&job, settings).unwrap();
-    match run("fio", &["--enghelp"]).await {
-        Some(engines) if engines.contains("nbd") => drop(run("fio", &[text(&job)]).await),
-        _ => eprintln!("SKIPPED: no fio with an NBD engine"),
-    }
+    run("fio", &[text(&job)]).await;
     served.stop().await;
 }
 
@@ -174,18 +167,17 @@ async fn qemu_agrees_about_content_and_allocation() {
         args.extend(["-c", command]);
     }
     args.push(&uri);
-    if run("qemu-io", &args).await.is_some() {
-        let mut expected = noise(3, MIB);
-        expected.resize(4 * MIB, 0);
-        expected[64 << 10..192 << 10].fill(0x5a);
-        expected[96 << 10..100 << 10].fill(0);
-        expected[128 << 10..160 << 10].fill(0);
-        expected[512..1024].fill(1);
-        let raw = served.path("raw");
-        std::fs::write(&raw, &expected).unwrap();
-        run("qemu-img", &["compare", "-f", "raw", "-F", "raw", text(&raw), &uri]).await.unwrap();
-        let map = run("qemu-img", &["map", "--output=json", "-f", "raw", &uri]).await.unwrap();
-        assert!(map.contains("\"zero\": true"), "{map}");
-    }
+    run("qemu-io", &args).await;
+    let mut expected = noise(3, MIB);
+    expected.resize(4 * MIB, 0);
+    expected[64 << 10..192 << 10].fill(0x5a);
+    expected[96 << 10..100 << 10].fill(0);
+    expected[128 << 10..160 << 10].fill(0);
+    expected[512..1024].fill(1);
+    let raw = served.path("raw");
+    std::fs::write(&raw, &expected).unwrap();
+    run("qemu-img", &["compare", "-f", "raw", "-F", "raw", text(&raw), &uri]).await;
+    let map = run("qemu-img", &["map", "--output=json", "-f", "raw", &uri]).await;
+    assert!(map.contains("\"zero\": true"), "{map}");
     served.stop().await;
 }
